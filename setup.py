@@ -1,0 +1,48 @@
+"""Build the compiled kernels; everything else is in pyproject.toml."""
+
+import platform
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+MSVC_FLAGS = ["/O2", "/std:c11"]
+# No contraction: a fused multiply-add rounds once where Python and NumPy round twice, and the escape
+# counts of mandelbrot would differ between CPUs.
+GCC_FLAGS = ["-O3", "-ffp-contract=off"]
+
+
+class BuildExt(build_ext):
+    """Add the flags of the compiler at hand, and keep them in the extension for ``gilcmp env``."""
+
+    def build_extensions(self):
+        """Compile with per-compiler flags."""
+        flags = MSVC_FLAGS if self.compiler.compiler_type == "msvc" else GCC_FLAGS
+        command = getattr(self.compiler, "compiler_so", None) or []
+        inherited = [word for word in command[1:] if word[:2] in ("-O", "-m", "-f", "-D")]
+        # "/" would be a path of the building machine: paths are nobody's business and spoil reproducibility
+        shown = " ".join(word for word in [*inherited, *flags] if "/" not in word[1:])
+        for extension in self.extensions:
+            extension.extra_compile_args = flags
+            extension.define_macros.append(("GILCMP_FLAGS", f'"{shown}"'))
+        super().build_extensions()
+
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                "gilcmp._kernels",
+                ["src/gilcmp/_kernels.pyx"],
+                depends=["src/gilcmp/_kernels.h"],
+                # The module's state in the module, not in C globals: own-GIL interpreters each need theirs.
+                define_macros=[("CYTHON_USE_MODULE_STATE", "1")]
+                if platform.python_implementation() == "CPython"
+                else [],
+            )
+        ],
+        build_dir="build/cython",
+        language_level=3,
+    ),
+    cmdclass={"build_ext": BuildExt},
+)

@@ -1,0 +1,337 @@
+"""The command line: parse, call the API, show, save; no logic of its own.
+
+Exit codes: 0 fine, 1 a check that was asked for did not hold, 2 wrong usage or bad input, 3 the machine was
+too busy to say, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from gilcmp._version import __version__
+
+# The kernels of a comparison without arguments: compute-bound, uneven and even tasks
+DEFAULT_KERNELS = ("mandelbrot", "pi")
+DEFAULT_BUDGET = 30.0
+INTERRUPTED = 130
+DURATION_UNITS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; errors are one line on standard error."""
+    try:
+        code = cli.main(arguments, prog_name="gilcmp", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        code = _complain(error.format_message())
+    except click.exceptions.Abort:
+        code = INTERRUPTED
+    except BrokenPipeError:  # "gilcmp … | head": nobody reads on, and that is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        code = _complain(str(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> int:
+    one_line = " ".join(message.split())
+    click.echo(f"gilcmp: {one_line}", err=True)
+    return 2
+
+
+# click's types are generic for type checkers only
+_ParamType: Any = click.ParamType
+
+
+class Duration(_ParamType):
+    """Seconds, written as 20, 20s, 500ms or 2m."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|)", value, re.ASCII)
+        seconds = float(found[1]) * DURATION_UNITS[found[2]] if found else 0.0
+        if not 0 < seconds <= 1e6:
+            self.fail(f"must be a time such as 20s, 500ms or 2m, got {value!r}", param, ctx)
+        return seconds
+
+
+class Counts(_ParamType):
+    """Numbers of workers, written as 1,2,4."""
+
+    name = "n,n,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        """Return the numbers."""
+        words = [word.strip() for word in value.split(",")]
+        if not all(re.fullmatch(r"\d{1,4}", word, re.ASCII) and int(word) >= 1 for word in words):
+            self.fail(f"must be numbers from 1 such as 1,2,4, got {value!r}", param, ctx)
+        return [int(word) for word in words]
+
+
+class Names(_ParamType):
+    """Names, separated by commas."""
+
+    name = "name,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Return the names."""
+        return [word.strip() for word in value.split(",") if word.strip()]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gilcmp", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Measure what the GIL costs and what releasing it buys, on this machine and this Python."""
+
+
+@cli.command()
+@click.argument("work", nargs=-1, metavar="[KERNEL ... | PACKAGE.MODULE:FUNCTION]")
+@click.option("--impl", "implementations", type=Names(), multiple=True, help="Implementations, default: all.")
+@click.option(
+    "--strategy",
+    "strategies",
+    type=Names(),
+    multiple=True,
+    help="Strategies, default: serial,threads,processes.",
+)
+@click.option(
+    "--workers", type=Counts(), help="Such as 1,2,4; default: up to the usable CPUs, and twice those."
+)
+@click.option("--size", help="small, medium, large or a number; default: calibrated.")
+@click.option("--tasks", type=click.IntRange(1, 10**7), help="Number of tasks (for a function: of calls).")
+@click.option("--budget", type=Duration(), default=DEFAULT_BUDGET, help="Time for it all, default: 30s.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the inputs, default: 0.")
+@click.option(
+    "-o", "--output", "--json", "output", metavar="FILE", help="Save the run; -: to standard output."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def compare(
+    work: tuple[str, ...],
+    implementations: tuple[list[str], ...],
+    strategies: tuple[list[str], ...],
+    workers: list[int] | None,
+    size: str | None,
+    tasks: int | None,
+    budget: float,
+    seed: int,
+    output: str | None,
+    quiet: bool,
+) -> int:
+    """Compare kernels, or a function of your own, under each strategy.
+
+    Without arguments: mandelbrot and pi, in 30 seconds.
+    """
+    from gilcmp.compare import Session
+    from gilcmp.request import DEFAULT_STRATEGIES
+
+    to_stdout = output == "-"
+    if output is not None and not to_stdout:
+        _check_target(output)
+    subject: Any = _function(work) if any(":" in word for word in work) else list(work or DEFAULT_KERNELS)
+    with _progress(silent=quiet or to_stdout) as progress:
+        try:
+            session = Session(
+                subject,
+                progress,
+                tasks=tasks,
+                implementations=[name for names in implementations for name in names] or None,
+                strategies=[name for names in strategies for name in names] or DEFAULT_STRATEGIES,
+                workers=workers,
+                size=size,
+                budget=budget,
+                seed=seed,
+            )
+        except (ValueError, TypeError) as error:
+            raise click.UsageError(str(error)) from None
+        failure: BaseException | None = None
+        try:
+            result = session.measure()
+        except (Exception, KeyboardInterrupt) as error:
+            failure, result = error, session.comparison()
+    if result.cells or failure is None:
+        _show_run(result, to_stdout=to_stdout)
+    code = 0 if failure is None else _failed(failure)
+    if result.cells and output is not None and not to_stdout:
+        code = _save(result, output) or code
+    if isinstance(failure, KeyboardInterrupt):
+        # A thread that is in the middle of a long task cannot be stopped; leaving without it can.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+    if code == 0 and not any(cell.speedup.n for cell in result if not cell.is_serial):
+        starved = any(cell.verdict == "starved" for cell in result)
+        return 3 if starved else 0
+    return code
+
+
+@cli.command("list")
+@click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
+def list_(output: str | None) -> None:
+    """List kernels, implementations and strategies, and why one is not available."""
+    from gilcmp.kernels import SOURCES, kernels, unavailable
+    from gilcmp.strategies import strategies
+
+    implementations = {name: unavailable(name) for name in SOURCES}
+    if output is not None:
+        data = {
+            "kernels": {
+                kernel.name: {
+                    "summary": kernel.summary,
+                    "regime": kernel.regime,
+                    "shows": kernel.shows,
+                    "sizes": dict(kernel.sizes),
+                    "size_means": kernel.size_means,
+                    "unit": kernel.unit,
+                    "version": kernel.version,
+                }
+                for kernel in kernels.values()
+            },
+            "implementations": {name: {"unavailable": why} for name, why in implementations.items()},
+            "strategies": {
+                one.name: {"summary": one.summary, "unavailable": one.unavailable}
+                for one in strategies.values()
+            },
+        }
+        _write(data, output)
+        return
+    from gilcmp.show.terminal import listing
+
+    console = _console()
+    console.print(
+        listing("kernels", ((k.name, f"{k.summary} ({k.regime}): {k.shows}") for k in kernels.values()))
+    )
+    console.print(
+        listing(
+            "implementations",
+            ((n, f"not available: {w}" if w else "available") for n, w in implementations.items()),
+        )
+    )
+    console.print(
+        listing(
+            "strategies",
+            (
+                (s.name, f"not available: {s.unavailable}" if s.unavailable else s.summary)
+                for s in strategies.values()
+            ),
+        )
+    )
+
+
+@cli.command()
+@click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
+def env(output: str | None) -> None:
+    """Show what would be measured on: interpreter, GIL, build, CPUs that may really be used."""
+    from attrs import asdict
+
+    from gilcmp.environment import environment
+    from gilcmp.show.terminal import environment_rows, pairs
+
+    found = environment()
+    if output is not None:
+        _write(asdict(found), output)
+    else:
+        _console().print(pairs(environment_rows(found)))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+def _progress(*, silent: bool) -> Any:
+    from gilcmp.show.progress import ProgressBar, Silent
+
+    return Silent() if silent or not (sys.stdout.isatty() and sys.stderr.isatty()) else ProgressBar()
+
+
+def _function(work: tuple[str, ...]) -> Callable[..., Any]:
+    """Import the function that is named as package.module:function."""
+    if len(work) != 1:
+        raise click.UsageError(f"one function at a time, got {' '.join(work)}")
+    module, _, path = work[0].partition(":")
+    if not module or not path:
+        raise click.UsageError(f"a function is named package.module:function, got {work[0]!r}")
+    sys.path.insert(0, str(Path.cwd()))  # as python -m does
+    try:
+        found: Any = importlib.import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+    except Exception as error:  # whatever importing a stranger's module raises
+        raise click.UsageError(f"{work[0]}: {type(error).__name__}: {error}") from None
+    if not callable(found):
+        raise click.UsageError(f"{work[0]} must be callable, got {type(found).__name__}")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _check_target(output: str) -> None:
+    from gilcmp.results import check_writable
+
+    try:
+        check_writable(output)
+    except (OSError, ValueError) as error:
+        raise click.UsageError(
+            f"--output {output!r} cannot be written: {getattr(error, 'strerror', None) or error}"
+        ) from None
+
+
+def _show_run(result: Any, *, to_stdout: bool) -> None:
+    if to_stdout:
+        from gilcmp.results import to_json
+
+        click.echo(to_json(result.run), nl=False)
+        return
+    from gilcmp.show.terminal import render
+
+    _console().print(render(result))
+
+
+def _failed(error: BaseException) -> int:
+    """Say what ended the measuring: one line, and for a task's own exception its traceback before that."""
+    if isinstance(error, KeyboardInterrupt):
+        click.echo("gilcmp: interrupted", err=True)
+        return INTERRUPTED
+    notes = getattr(error, "__notes__", [])
+    if notes:
+        traceback.print_exception(error, limit=-3)
+    return _complain(f"{type(error).__name__}: {error} ({'; '.join(notes)})" if notes else str(error))
+
+
+def _save(result: Any, output: str) -> int:
+    """Save the run; where that fails after all (a full disk, say), try to keep it somewhere else."""
+    try:
+        result.save(output)
+    except OSError as error:
+        kept = Path(tempfile.gettempdir()) / f"gilcmp-{os.getpid()}.json"
+        try:
+            result.save(kept)
+        except OSError:
+            return _complain(f"could not save to {output!r}: {error}; nor to {str(kept)!r}")
+        return _complain(f"could not save to {output!r}: {error}; the run is kept in {str(kept)!r}")
+    return 0
+
+
+def _write(data: Any, output: str) -> None:
+    text = json.dumps(data, indent=1)
+    if output == "-":
+        click.echo(text)
+        return
+    _check_target(output)
+    Path(output).write_text(text + "\n", encoding="utf-8")

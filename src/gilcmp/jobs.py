@@ -1,0 +1,270 @@
+"""What the cells of a comparison do: a function, its tasks, how much work they are, and what must come out."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+from attrs import define, field
+
+from gilcmp.kernels import TWINS, Kernel, kernels, run_task, unavailable
+
+# What a cell's serial wall time is calibrated to, in seconds: long against the start of a round, short enough
+# that the cells of a round see the same machine.
+SHORTEST, LONGEST = 0.020, 0.070
+
+
+class WrongAnswer(RuntimeError):
+    """A cell's answer is not the reference's."""
+
+
+def _do_batch(function: Callable[[Any], Any], batch: Sequence[Any]) -> list[Any]:
+    return [function(task) for task in batch]
+
+
+@define
+class Job:
+    """One implementation of what is compared, with the list of tasks that each of its cells does.
+
+    Attributes
+    ----------
+    kernel, implementation : str
+        Their names.
+    function : callable
+        Does one task: ``function(task)``.
+    tasks : sequence
+        The tasks.
+    version : int
+        The kernel's; 0 for a function of the user's.
+    size : int or None
+        The kernel's size; None for a function of the user's.
+    unit : str
+        The unit of work.
+    work : int
+        Units of work in one pass through the tasks.
+    repeats : int
+        How often a cell does the list in a round.
+    batched : bool
+        Whether repeats are handed over in batches, or one by one: a kernel's tasks are made as long as it takes,
+        a user's are handed over as they are, at the price that this has.
+    verify : callable
+        ``verify(parts of one pass)`` raises WrongAnswer.
+    """
+
+    kernel: str
+    implementation: str
+    function: Callable[[Any], Any]
+    tasks: Sequence[Any]
+    version: int
+    size: int | None
+    unit: str
+    work: int
+    verify: Callable[[Sequence[Any]], None]
+    batched: bool
+    repeats: int = 1
+    unsendable: str | None = field(default=None)
+
+    def round_work(self) -> tuple[Callable[[Any], Any], Sequence[Any]]:
+        """Return the function and the tasks of a round.
+
+        Batch j holds the tasks j, j + 1, j + 2 …, so that a worker streams through the inputs as it does when
+        the list is done once, and uneven tasks even out.
+        """
+        if not self.batched:
+            return self.function, list(self.tasks) * self.repeats
+        n = len(self.tasks)
+        batches = [[self.tasks[(j + k) % n] for k in range(self.repeats)] for j in range(n)]
+        return partial(_do_batch, self.function), batches
+
+    def check(self, answers: Sequence[Any]) -> None:
+        """Check the answers of a round, pass by pass."""
+        n = len(self.tasks)
+        if self.batched:
+            passes = [[answers[(i - k) % n][k] for i in range(n)] for k in range(self.repeats)]
+        else:
+            passes = [list(answers[at : at + n]) for at in range(0, len(answers), n)]
+        for parts in passes:
+            self.verify(parts)
+
+    def time_once(self) -> float:
+        """Do one pass in the calling thread, check it, and return its seconds."""
+        start = time.perf_counter()
+        parts = [self.function(task) for task in self.tasks]
+        seconds = time.perf_counter() - start
+        self.verify(parts)
+        return seconds
+
+    def calibrate(self) -> None:
+        """Set `repeats` so that a round of the serial cell takes at least `SHORTEST` seconds."""
+        seconds = self.time_once()
+        if seconds < 1.0:  # what takes long needs no second look, and may take very long
+            seconds = min(seconds, self.time_once())
+        self.repeats = max(1, math.ceil(2 * SHORTEST / max(seconds, 1e-7))) if seconds < SHORTEST else 1
+
+    def find_unsendable(self) -> None:
+        """Note why another process could not be given the function or its tasks."""
+        try:
+            pickle.dumps((self.function, self.tasks))
+        except Exception as error:  # whatever a __reduce__ raises
+            self.unsendable = f"cannot be sent to another process: {error}"
+
+
+def kernel_jobs(
+    kernel: Kernel, implementations: Sequence[str], size: int | None, seed: int, n_tasks: int
+) -> list[Job]:
+    """Make the calibrated jobs of a kernel, one an implementation.
+
+    Without a `size`, each implementation gets its own, so that a pass takes `SHORTEST` to `LONGEST` seconds.
+    """
+    jobs: list[Job] = []
+    sizes: dict[str, int] = {}
+    for name in implementations:
+        _check_small(kernel, name, seed)
+        if size is not None:
+            n = size
+        elif TWINS.get(name) in sizes:
+            n = sizes[TWINS[name]]
+        else:
+            n = _calibrated_size(kernel, name, seed)
+        sizes[name] = n
+        kernel.inputs(n, seed)  # made before the clock runs
+        job = Job(
+            kernel=kernel.name,
+            implementation=name,
+            function=partial(run_task, kernel.name, name, n, seed),
+            tasks=kernel.split(n, n_tasks),
+            version=kernel.version,
+            size=n,
+            unit=kernel.unit,
+            work=kernel.work(n),
+            verify=_verifier(kernel, name, n, seed),
+            batched=True,
+        )
+        job.calibrate()
+        jobs.append(job)
+    for job in jobs:  # the control compares the twins: they do the same, whatever noise said
+        twin = next((other for other in jobs if other.implementation == TWINS.get(job.implementation)), None)
+        if twin is not None:
+            job.repeats = twin.repeats
+    return jobs
+
+
+def implementation_names(kernel: Kernel, wanted: Sequence[str] | None) -> list[str]:
+    """Return the implementations that a user named, in the registry's order; None: all that are available."""
+    if wanted is None:
+        return [name for name in kernel.implementations if unavailable(name) is None]
+    for name in wanted:
+        if name not in kernel.implementations:
+            known = ", ".join(kernel.implementations)
+            raise ValueError(f"implementation must be one of {known}, got {name!r}")
+        reason = unavailable(name)
+        if reason is not None:
+            raise ValueError(f"implementation {name!r} is not available: {reason}")
+        if wanted.count(name) > 1:
+            raise ValueError(f"implementations must not repeat, got {name!r} twice")
+    # in the registry's order, so that a twin comes after the one whose size it takes
+    return [name for name in kernel.implementations if name in wanted]
+
+
+def _calibrated_size(kernel: Kernel, implementation: str, seed: int) -> int:
+    """Return the largest size whose serial pass takes at most `LONGEST` seconds, within the kernel's limit.
+
+    Only 16 times powers of the square root of 2 are tried: a coarse grid, so that two runs on similar machines
+    get the same sizes and can be laid side by side.
+    """
+
+    def seconds(size: int) -> float:
+        kernel.inputs(size, seed)  # made before the clock runs
+        start = time.perf_counter()
+        kernel.run(implementation, size, seed)
+        return time.perf_counter() - start
+
+    step, took = 0, 0.0
+    while _grid(step + 2) < kernel.largest and took * 4 <= LONGEST:
+        step += 2
+        took = seconds(_grid(step))
+    while _grid(step + 1) < kernel.largest and seconds(_grid(step + 1)) <= LONGEST:
+        step += 1
+    return kernel.largest if _grid(step + 1) >= kernel.largest else _grid(step)
+
+
+def _grid(step: int) -> int:
+    return round(16 * 2 ** (step / 2))
+
+
+def _check_small(kernel: Kernel, implementation: str, seed: int) -> None:
+    """Check an implementation against the plain Python one, at a size that takes Python milliseconds."""
+    _compare_answers(
+        kernel, implementation, kernel.run(implementation, "small", seed), kernel.run("python", "small", seed)
+    )
+
+
+def _verifier(kernel: Kernel, implementation: str, size: int, seed: int) -> Callable[[Sequence[Any]], None]:
+    """Return the check of a cell's answers, against one that another implementation gave at the same size.
+
+    Plain Python would take minutes at the sizes of the compiled kernels, so there NumPy is the judge.
+    """
+    numpy_judges = implementation.startswith("cython") and unavailable("numpy") is None
+    reference = _reference(kernel.name, "numpy" if numpy_judges else "cython_nogil", size, seed)
+
+    def verify(parts: Sequence[Any]) -> None:
+        _compare_answers(kernel, implementation, kernel.combine(parts, size), reference)
+
+    return verify
+
+
+@lru_cache(maxsize=16)
+def _reference(name: str, judge: str, size: int, seed: int) -> Any:
+    return kernels[name].run(judge, size, seed)
+
+
+def _compare_answers(kernel: Kernel, implementation: str, answer: Any, reference: Any) -> None:
+    if not kernel.same(answer, reference):
+        raise WrongAnswer(
+            f"{kernel.name}, {implementation}: the answer is {answer!r}, it should be {reference!r}"
+        )
+
+
+def _call_without_task(function: Callable[[], Any], task: Any) -> Any:
+    return function()
+
+
+def function_jobs(
+    functions: Mapping[str, Callable[..., Any]],
+    tasks: Iterable[Any] | int | None,
+    check: Callable[[Sequence[Any]], bool] | None,
+    n_tasks: int,
+) -> list[Job]:
+    """Make the jobs of functions of the user's: each task is one call."""
+    called_bare = tasks is None or isinstance(tasks, int)
+    listed: Sequence[Any] = [None] * n_tasks if tasks is None or isinstance(tasks, int) else list(tasks)
+    if not listed:
+        raise ValueError("tasks must hold at least one task, got none")
+    title = " / ".join(functions)
+    jobs = []
+    for name, function in functions.items():
+        job = Job(
+            kernel=title,
+            implementation=name,
+            function=partial(_call_without_task, function) if called_bare else function,
+            tasks=listed,
+            version=0,
+            size=None,
+            unit="task",
+            work=len(listed),
+            verify=partial(_verify_with, check, name),
+            batched=False,
+        )
+        job.calibrate()
+        job.find_unsendable()
+        jobs.append(job)
+    return jobs
+
+
+def _verify_with(check: Callable[[Sequence[Any]], bool] | None, name: str, parts: Sequence[Any]) -> None:
+    if check is not None and not check(list(parts)):
+        raise WrongAnswer(f"{name}: check() says that the answers are wrong")

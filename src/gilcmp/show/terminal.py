@@ -1,0 +1,160 @@
+"""Comparisons, lists and environments as text: plain, complete at 80 columns, ASCII."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from gilcmp.environment import Environment
+from gilcmp.show import words
+
+if TYPE_CHECKING:
+    from gilcmp.comparison import Cell, Comparison
+
+STYLES = {
+    "scales": "green",
+    "partial": "yellow",
+    "GIL-bound": "red",
+    "slower": "red",
+    "starved": "magenta",
+    "too noisy": "magenta",
+}
+HEADINGS = ("implementation", "strategy", "n", "time/unit", "speed-up [95 %]", "eff.", "CPUs", "verdict")
+NARROW = 80
+
+
+def comparison_text(comparison: Comparison, width: int | None = None) -> str:
+    """Return a comparison as plain text."""
+    console = Console(file=StringIO(), width=width or NARROW, color_system=None, legacy_windows=False)
+    console.print(render(comparison))
+    file = console.file
+    assert isinstance(file, StringIO)  # noqa: S101  # for the type checker
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def render(comparison: Comparison) -> RenderableType:
+    """Return a comparison for a rich console."""
+    parts: list[RenderableType] = []
+    for kernel in dict.fromkeys(cell.kernel for cell in comparison):
+        cells = [cell for cell in comparison if cell.kernel == kernel]
+        parts.append(_heading(kernel, cells))
+        parts.append(_table(cells))
+        control = comparison.control(kernel)
+        if control is not None:
+            parts.append(
+                Text(
+                    f"Control, one thread: cython_nogil takes {words.estimate(control)} times as long as cython_gil; "
+                    "the same machine code, so it should be 1."
+                )
+            )
+        parts.append(Text())
+    parts.append(_pools(comparison))
+    parts += [Text(sentence) for sentence in comparison.findings]
+    parts.append(Text(_reading(comparison)))
+    if not comparison.complete:
+        parts.append(Text("Incomplete: the measuring ended early; what was finished is shown.", "bold"))
+    return Group(*parts)
+
+
+def _heading(kernel: str, cells: Sequence[Cell]) -> Text:
+    sizes = dict.fromkeys(f"{cell.size:,}" for cell in cells if cell.size is not None)
+    size = f", size {' / '.join(sizes)}" if sizes else ""
+    return Text(f"{kernel}{size} (time per {cells[0].unit})", style="bold")
+
+
+def _table(cells: Sequence[Cell]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for heading in HEADINGS:
+        right = heading in ("n", "time/unit", "eff.", "CPUs")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    before = None
+    for cell in cells:
+        if before not in (None, cell.implementation):
+            table.add_row()
+        table.add_row(*_row(cell, first=cell.implementation != before))
+        before = cell.implementation
+    return table
+
+
+def _row(cell: Cell, *, first: bool) -> list[Text]:
+    verdict = cell.verdict
+    word = "not measured" if cell.error and not cell.rounds else verdict.word
+    row = [
+        cell.implementation if first else "",
+        cell.strategy,
+        str(cell.workers),
+        words.seconds(cell.time.value),
+        words.estimate(cell.speedup) if not cell.is_serial else words.number(cell.speedup.value),
+        words.percent(cell.efficiency.value),
+        words.number(cell.cores.value),
+    ]
+    return [*map(Text, row), Text(word, style=STYLES.get(word, ""))]
+
+
+def _pools(comparison: Comparison) -> RenderableType:
+    starts = [
+        f"{pool.strategy} x {pool.workers} {words.seconds(pool.startup)}" for pool in comparison.run.pools
+    ]
+    return Text(f"Start-up (not part of a speed-up): {', '.join(starts)}.", "dim") if starts else Text()
+
+
+def _reading(comparison: Comparison) -> str:
+    environment = comparison.environment
+    rounds = max((len(cell.rounds) for cell in comparison), default=0)
+    quiet = [len(cell.quiet) for cell in comparison if not cell.error]
+    gil = "on" if environment.gil_enabled else "off"
+    return (
+        f"{environment.implementation} {environment.python}, GIL {gil}, {environment.cpus:g} of "
+        f"{environment.cpus_logical} CPUs ({environment.cpu}); {rounds} rounds, of which {min(quiet, default=0)} to "
+        f"{max(quiet, default=0)} were quiet enough to count. n: workers; eff.: speed-up / workers that can run at "
+        "once; CPUs: kept busy on average."
+    )
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return names and values in two columns."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
+    return table
+
+
+def environment_rows(environment: Environment) -> list[tuple[str, str]]:
+    """Return what `gilcmp env` shows."""
+    quota = "none" if environment.cpu_quota is None else f"{environment.cpu_quota:g} CPUs"
+    build = "free-threaded" if environment.free_threaded else "with GIL"
+    return [
+        (
+            "Python",
+            f"{environment.implementation} {environment.python} ({build}), {environment.python_compiler}",
+        ),
+        ("build", environment.python_build),
+        ("GIL now", "on" if environment.gil_enabled else "off"),
+        ("switch interval", words.seconds(environment.switch_interval)),
+        ("kernels built by", f"{environment.extension_compiler} {environment.extension_flags}"),
+        ("CPU", environment.cpu),
+        ("CPUs", f"{environment.cpus_logical} logical, {environment.cpus_physical or '?'} cores"),
+        (
+            "CPUs allowed",
+            f"{environment.cpus_allowed} by affinity, quota {quota}: {environment.cpus:g} usable",
+        ),
+        ("load", " ".join(f"{value:.2f}" for value in environment.load)),
+        ("run delay", "known (schedstat)" if environment.run_delay else "not told by this system"),
+        ("processes start by", environment.start_method),
+        ("memory", f"{environment.memory / 2**30:.1f} GiB"),
+        ("system", f"{environment.system}, {environment.machine}"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in environment.packages.items())),
+    ]
+
+
+def listing(title: str, rows: Iterable[tuple[str, str]]) -> RenderableType:
+    """Return a titled list of names and what they are."""
+    return Group(Text(title, style="bold"), Padding(pairs(rows), (0, 0, 1, 2)))

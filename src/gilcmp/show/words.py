@@ -1,0 +1,37 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+from gilcmp.estimate import Estimate
+
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"), (1e-12, "ps"))
+
+
+def seconds(value: float) -> str:
+    """Three digits and the unit that fits: 12.3 ms."""
+    if math.isnan(value):
+        return "-"
+    scale, unit = next(((scale, unit) for scale, unit in UNITS if value >= 0.9995 * scale), UNITS[-1])
+    number = value / scale
+    return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2}f} {unit}"
+
+
+def estimate(value: Estimate) -> str:
+    """A value and its interval: 1.93 [1.91, 1.95]."""
+    if math.isnan(value.value):
+        return "-"
+    if math.isnan(value.low):
+        return f"{value.value:.2f}"
+    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]"
+
+
+def percent(value: float) -> str:
+    """A share: 97 %."""
+    return "-" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def number(value: float) -> str:
+    """Two digits behind the point."""
+    return "-" if math.isnan(value) else f"{value:.2f}"
