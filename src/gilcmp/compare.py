@@ -9,7 +9,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -176,7 +175,7 @@ class Session:
         self._startups: list[PoolStart] = []
         self._plans: list[_Plan] = []
         self._complete = False
-        self._created = datetime.now(UTC).isoformat(timespec="seconds")
+        self._created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
     def measure(self) -> Comparison:
         """Measure everything and return it."""

@@ -16,6 +16,9 @@ from gilcmp.kernels import TWINS, Kernel, kernels, run_task, unavailable
 # What a cell's serial wall time is calibrated to, in seconds: long against the start of a round, short enough
 # that the cells of a round see the same machine.
 SHORTEST, LONGEST = 0.020, 0.070
+# Tasks of a user's that are handed over one by one in a round: each costs a pool some 0.1 ms, and a function
+# that takes nanoseconds would otherwise be handed over a million times.
+MAX_HANDED_OVER = 500
 
 
 class WrongAnswer(RuntimeError):
@@ -103,7 +106,9 @@ class Job:
         seconds = self.time_once()
         if seconds < 1.0:  # what takes long needs no second look, and may take very long
             seconds = min(seconds, self.time_once())
-        self.repeats = max(1, math.ceil(2 * SHORTEST / max(seconds, 1e-7))) if seconds < SHORTEST else 1
+        self.repeats = 1 if seconds >= SHORTEST else math.ceil(2 * SHORTEST / max(seconds, 1e-7))
+        if not self.batched:
+            self.repeats = min(self.repeats, max(1, MAX_HANDED_OVER // len(self.tasks)))
 
     def find_unsendable(self) -> None:
         """Note why another process could not be given the function or its tasks."""
@@ -183,10 +188,9 @@ def _calibrated_size(kernel: Kernel, implementation: str, seed: int) -> int:
         kernel.run(implementation, size, seed)
         return time.perf_counter() - start
 
-    step, took = 0, 0.0
-    while _grid(step + 2) < kernel.largest and took * 4 <= LONGEST:
-        step += 2
-        took = seconds(_grid(step))
+    step = 0
+    while _grid(step + 2) < kernel.largest and seconds(_grid(step)) * 4 <= LONGEST:
+        step += 2  # at most four times the work
     while _grid(step + 1) < kernel.largest and seconds(_grid(step + 1)) <= LONGEST:
         step += 1
     return kernel.largest if _grid(step + 1) >= kernel.largest else _grid(step)

@@ -78,7 +78,9 @@ class Request:
             work = {getattr(work, "__name__", type(work).__name__): work}
         if isinstance(work, Mapping):
             _no_kernel_arguments(names, size)
-            groups = [partial(function_jobs, _functions(work), tasks, check, n_tasks)]
+            groups: list[Callable[[], list[Job]]] = [
+                partial(function_jobs, _functions(work), tasks, check, n_tasks)
+            ]
         else:
             if check is not None:
                 raise ValueError("check is for functions: kernels check themselves")

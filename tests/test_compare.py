@@ -1,0 +1,401 @@
+"""compare(): which cells, in which order, what is kept and what is refused. No timing decides anything here."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tasks
+
+import gilcmp
+from gilcmp import kernels
+from gilcmp.jobs import Job, implementation_names, kernel_jobs
+
+compare_module = import_module("gilcmp.compare")  # gilcmp.compare is the function
+jobs_module = import_module("gilcmp.jobs")
+
+QUICK = {"budget": 0.3, "size": "small", "workers": [1, 2]}
+
+
+def test_every_cell_is_measured_and_checked():
+    found = gilcmp.compare("pi", **QUICK)
+    keys = {cell.record.key for cell in found}
+    for name in ("python", "numpy", "cython_gil", "cython_nogil"):
+        assert ("pi", name, "serial", 1) in keys
+        for strategy in ("threads", "processes"):
+            assert {("pi", name, strategy, 1), ("pi", name, strategy, 2)} <= keys
+    assert len(found) == len(keys) == 4 * 5
+    rounds = {tuple(seen.round for seen in cell.rounds) for cell in found}
+    assert len(rounds) == 1, "every round runs every cell"
+    assert found.complete
+    for cell in found:
+        assert cell.error is None
+        for seen in cell.rounds:
+            assert seen.wall > 0
+            assert 0 <= seen.cpu <= cell.workers * seen.wall * 1.5 + 0.05
+        assert cell.record.shares_gil == (cell.strategy != "processes" and found.environment.gil_enabled)
+    assert {(start.strategy, start.workers) for start in found.run.pools} == {
+        (strategy, n) for strategy in ("threads", "processes") for n in (1, 2)
+    }
+
+
+def test_nothing_is_left_behind():
+    threads = threading.active_count()
+    before = dict(os.environ)
+    gilcmp.compare("count", **QUICK)
+    assert threading.active_count() == threads
+    assert multiprocessing.active_children() == []
+    assert gc.get_freeze_count() == 0
+    assert dict(os.environ) == before
+
+
+def test_cells_are_found_by_any_of_their_names():
+    found = gilcmp.compare("count", implementations=["python", "cython_gil"], strategies="threads", **QUICK)
+    assert found["python", "threads", 2].workers == 2
+    assert found["serial", "cython_gil"].is_serial
+    with pytest.raises(KeyError, match=r"must name one cell, and names 2 of"):
+        found["threads", 2]
+    with pytest.raises(KeyError, match="names 0 of"):
+        found["gone"]
+    alone = gilcmp.compare(tasks.double, tasks=[1, 2, 3], strategies="threads", workers=2, budget=0.2)
+    assert alone["threads", 2].implementation == "double"
+    assert len(alone) == 2
+
+
+def test_order_is_shuffled_and_mirrored():
+    orders = compare_module._orders(list(range(20)), 3)
+    first, second, third, fourth = (next(orders) for _ in range(4))
+    assert second == first[::-1]
+    assert fourth == third[::-1]
+    assert sorted(first) == sorted(third) == list(range(20))
+    assert first not in (third, third[::-1], list(range(20)))
+
+
+def test_function_with_tasks_gets_each_once_a_pass():
+    seen = []
+
+    def work(x):
+        seen.append(x)
+        return x
+
+    found = gilcmp.compare(work, tasks=iter("abc"), strategies="threads", workers=1, budget=0.2)
+    assert set(seen) == set("abc")
+    assert seen.count("a") == seen.count("b") == seen.count("c")
+    assert found["serial"].record.tasks == 3
+    assert found["serial"].size is None
+
+
+def test_function_without_tasks_is_called_bare():
+    found = gilcmp.compare(tasks.bare, strategies=["threads", "processes"], workers=2, budget=0.3)
+    assert [cell.error for cell in found] == [None] * 3
+    assert gilcmp.compare(tasks.bare, tasks=5, strategies=[], budget=0.2)["serial"].record.tasks == 5
+
+
+def test_several_functions_side_by_side():
+    found = gilcmp.compare({"twice": tasks.double, "same": lambda x: x}, tasks=[1], strategies=[], budget=0.2)
+    assert [cell.implementation for cell in found] == ["twice", "same"]
+
+
+def test_lambdas_run_under_threads_and_fail_clearly_under_processes():
+    found = gilcmp.compare(lambda x: x, tasks=[1, 2], workers=2, budget=0.3)
+    assert found["threads", 2].error is None
+    assert found["threads", 2].rounds
+    assert "cannot be sent to another process" in found["processes", 2].error
+    assert found["processes", 2].rounds == []
+    assert "not measured" in str(found)
+    assert found["processes", 2].verdict == "too noisy"
+
+
+def test_answers_that_cannot_be_sent_back_are_an_error_of_those_cells():
+    found = gilcmp.compare(tasks.lock_in_a_worker, tasks=[os.getpid()], workers=1, budget=0.3)
+    assert "cannot be sent" in found["processes"].error
+    assert found["threads"].error is None
+
+
+def test_a_killed_worker_costs_its_own_cells_only():
+    work = {"dies": tasks.dies_in_a_worker, "lives": tasks.who}
+    found = gilcmp.compare(work, tasks=[os.getpid()] * 4, workers=2, budget=0.5)
+    assert "died" in found["dies", "processes"].error
+    assert found["lives", "processes"].error is None
+    assert found["lives", "processes"].rounds
+    assert found["dies", "threads"].rounds
+
+
+def test_a_task_that_raises_reaches_the_caller_with_the_cells_name():
+    with pytest.raises(LookupError, match="not here") as error:
+        gilcmp.compare(tasks.fails_in_a_worker, tasks=[os.getpid()], workers=2, budget=0.3)
+    assert any("processes x 2" in note for note in error.value.__notes__)
+    assert isinstance(error.value.comparison, gilcmp.Comparison)
+    assert not error.value.comparison.complete
+    assert multiprocessing.active_children() == []
+
+
+def test_ctrl_c_keeps_the_finished_rounds(monkeypatch):
+    rounds = []
+    plain = compare_module.Session._round
+
+    def round_then_interrupt(self, order, number):
+        if number == 3:
+            raise KeyboardInterrupt
+        rounds.append(number)
+        plain(self, order, number)
+
+    monkeypatch.setattr(compare_module.Session, "_round", round_then_interrupt)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        gilcmp.compare("count", budget=30, size="small", workers=[2])
+    found = stop.value.comparison
+    assert rounds == [1, 2]
+    assert not found.complete
+    assert all([seen.round for seen in cell.rounds] == [1, 2] for cell in found)
+    assert "Incomplete" in str(found)
+    assert multiprocessing.active_children() == []
+
+
+def test_an_interrupted_round_counts_for_no_cell():
+    def work(x):
+        if len(calls) >= 40:
+            raise KeyboardInterrupt
+        calls.append(x)
+
+    calls = []
+    with pytest.raises(KeyboardInterrupt) as stop:
+        gilcmp.compare(work, tasks=[1], strategies={"mine": ThreadPoolExecutor}, workers=1, budget=30)
+    counts = {len(cell.rounds) for cell in stop.value.comparison}
+    assert len(counts) <= 1
+
+
+def test_a_wrong_answer_is_an_error_not_a_number(monkeypatch):
+    monkeypatch.setattr("gilcmp._kernels_np.count", lambda n: n + 1)
+    with pytest.raises(gilcmp.WrongAnswer, match="count, numpy: the answer is 10001, it should be 10000"):
+        gilcmp.compare("count", implementations="numpy", **QUICK)
+
+
+def test_a_wrong_answer_under_one_strategy_is_an_error_too():
+    class Sloppy(ThreadPoolExecutor):
+        def submit(self, fn, /, *args):
+            def wrong():
+                sample = fn(*args)
+                return sample._replace(part=None if args[1] is None else [0] * len(sample.part))
+
+            return super().submit(wrong)
+
+    with pytest.raises(gilcmp.WrongAnswer) as error:
+        gilcmp.compare("count", implementations="cython_gil", strategies={"sloppy": Sloppy}, **QUICK)
+    assert "sloppy x 1" in error.value.__notes__[0]
+
+
+def test_check_judges_the_answers_of_functions():
+    right = gilcmp.compare(tasks.double, tasks=[1, 2], strategies=[], budget=0.2, check=lambda a: a == [2, 4])
+    assert right["serial"].rounds
+    with pytest.raises(gilcmp.WrongAnswer, match="double"):
+        gilcmp.compare(tasks.double, tasks=[1, 2], strategies=[], budget=0.2, check=lambda a: a == [2, 5])
+
+
+def test_custom_strategies_join():
+    found = gilcmp.compare("count", strategies={"mine": ThreadPoolExecutor}, implementations="python", **QUICK)
+    assert {cell.strategy for cell in found} == {"serial", "mine"}
+    assert found["mine", 2].record.shares_gil == found.environment.gil_enabled
+
+
+def test_progress_is_told_before_each_cell():
+    told = []
+    gilcmp.compare("count", strategies="threads", progress=told.append, **QUICK)
+    assert told[-1].what == "done"
+    assert told[-1].done == 1.0
+    assert any(now.what == "count, cython_nogil, threads x 2" for now in told)
+    assert all(0 <= now.done <= 1 and now.left >= 0 for now in told)
+
+
+def test_seed_makes_the_inputs():
+    for seed in (0, 5):
+        found = gilcmp.compare("pi", seed=seed, strategies=[], implementations="python", **QUICK)
+        assert found.run.settings.seed == seed
+
+
+def test_several_kernels_in_one_run():
+    found = gilcmp.compare(["count", "pi"], strategies=[], implementations="cython_nogil", **QUICK)
+    assert [cell.kernel for cell in found] == ["count", "pi"]
+    assert found["pi"].size == 10_000
+
+
+def test_a_round_is_measured_however_small_the_budget():
+    found = gilcmp.compare("count", strategies="threads", workers=1, size="small", budget=0.001)
+    assert all(len(cell.rounds) == 1 for cell in found)
+    assert all(cell.verdict == "too noisy" for cell in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"work": "nope"}, "kernel must be one of count, range_sum"),
+        ({"work": []}, "work must name at least one kernel"),
+        ({"work": {}}, "work must hold at least one function"),
+        ({"work": 7}, "work must be a kernel's name or callable, got 7"),
+        ({"work": ["pi", "pi"]}, "kernels must not repeat, got 'pi' twice"),
+        ({"work": {"a": 1}}, r"work\['a'\] must be callable, got int"),
+        ({"workers": 0}, "workers must be from 1 to 4096, got 0"),
+        ({"workers": []}, "workers must hold at least one number"),
+        ({"workers": "two"}, "workers must be an integer, got str"),
+        ({"workers": [1.5]}, "workers must be an integer, got float"),
+        ({"budget": 0}, "budget must be above 0"),
+        ({"budget": float("nan")}, "budget must be above 0"),
+        ({"budget": "10"}, "budget must be a number of seconds, got '10'"),
+        ({"budget": True}, "budget must be a number of seconds"),
+        ({"seed": -1}, "seed must be from 0"),
+        ({"size": "huge"}, "size must be small, medium, large or a number, got 'huge'"),
+        ({"size": 0}, "size must be from 1"),
+        ({"implementations": "rust"}, "implementation must be one of python, numpy"),
+        ({"implementations": ["numpy", "numpy"]}, "implementations must not repeat"),
+        ({"strategies": "nope"}, "strategy must be one of"),
+        ({"tasks": 0}, "tasks must be from 1"),
+        ({"tasks": [1, 2]}, "for a kernel, tasks must be how many, got list"),
+        ({"check": bool}, "check is for functions"),
+        ({"work": tasks.double, "tasks": []}, "tasks must hold at least one task, got none"),
+        ({"work": tasks.double, "size": 5}, "size is for kernels, not for functions, got 5"),
+        ({"work": tasks.double, "implementations": "numpy"}, "implementations is for kernels"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        gilcmp.compare(**({"work": "pi", "budget": 0.2} | arguments))
+    assert multiprocessing.active_children() == []
+
+
+# ---- jobs: calibration and batches, with an injected clock ----
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only moves when a task says how long it took."""
+    state = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(jobs_module, "time", SimpleNamespace(perf_counter=lambda: state.now))
+    return state
+
+
+def fake_kernel(clock, seconds_per_unit, power=1, largest=2**32):
+    def call(function, inputs, size, start, stop):
+        clock.now += seconds_per_unit * (stop - start) * size ** (power - 1)
+        return stop - start
+
+    return gilcmp.Kernel("count", "", "", "", {"small": 4}, "", "", call, largest=largest)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("seconds", [1e-9, 3e-7, 1e-5, 2e-4])
+def test_calibrated_sizes_take_what_they_should(clock, seconds, power):
+    size = jobs_module._calibrated_size(fake_kernel(clock, seconds, power), "python", 0)
+    assert jobs_module.SHORTEST <= seconds * size**power <= jobs_module.LONGEST or size == 16
+
+
+def test_calibration_stops_at_the_largest(clock):
+    assert jobs_module._calibrated_size(fake_kernel(clock, 1e-12, largest=1000), "python", 0) == 1000
+
+
+def make_job(**changes):
+    values = {
+        "kernel": "k", "implementation": "i", "function": tasks.double, "tasks": [0, 1, 2], "version": 1,
+        "size": 3, "unit": "u", "work": 3, "verify": lambda parts: None, "batched": True,
+    }  # fmt: skip
+    return Job(**(values | changes))
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("repeats", [1, 2, 5])
+def test_repeats_do_every_task_so_often_and_are_checked_in_order(batched, repeats):
+    checked = []
+    job = make_job(batched=batched, repeats=repeats, verify=checked.append)
+    function, listed = job.round_work()
+    job.check([function(task) for task in listed])
+    assert checked == [[0, 2, 4]] * repeats
+    pickle.dumps((function, listed))
+
+
+@pytest.mark.parametrize(("seconds", "repeats"), [(0.5, 1), (0.02, 1), (0.01, 4), (0.0001, 400)])
+def test_short_passes_are_repeated(clock, seconds, repeats):
+    def work(task):
+        clock.now += seconds / 3
+
+    job = make_job(function=work)
+    job.calibrate()
+    assert job.repeats == pytest.approx(repeats, abs=1)
+
+
+def test_twins_get_the_same_work():
+    held, free = kernel_jobs(kernels["count"], ["cython_gil", "cython_nogil"], None, 0, 16)
+    assert (held.size, held.repeats, held.tasks) == (free.size, free.repeats, free.tasks)
+
+
+def test_implementations_come_in_the_registrys_order():
+    assert implementation_names(kernels["pi"], ["cython_nogil", "python"]) == ["python", "cython_nogil"]
+
+
+def test_an_unavailable_implementation_says_why(monkeypatch):
+    monkeypatch.setattr(jobs_module, "unavailable", lambda name: "no NumPy" if name == "numpy" else None)
+    assert implementation_names(kernels["pi"], None) == ["python", "cython_gil", "cython_nogil"]
+    with pytest.raises(ValueError, match="'numpy' is not available: no NumPy"):
+        implementation_names(kernels["pi"], ["numpy"])
+
+
+def test_numpys_blas_keeps_to_one_thread_meanwhile():
+    from threadpoolctl import threadpool_info
+
+    np.dot(np.ones(3), np.ones(3))
+    before = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    with compare_module._one_blas_thread():
+        during = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+        assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    assert during == [1] * len(before)
+    assert [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"] == before
+
+
+# ---- scripts of users ----
+
+
+def script(tmp_path, text, *options):
+    path = tmp_path / "script.py"
+    path.write_text(textwrap.dedent(text))
+    return subprocess.run(
+        [sys.executable, *options, str(path)], capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path
+    )
+
+
+def test_a_guarded_script_works_with_spawn(tmp_path):
+    done = script(
+        tmp_path,
+        """
+        import gilcmp
+        def work(x):
+            return sum(range(x))
+        if __name__ == "__main__":
+            c = gilcmp.compare(work, tasks=[1000] * 4, strategies="processes-spawn", workers=2, budget=1)
+            print(c["processes-spawn", 2].error, len(c["processes-spawn", 2].rounds) > 0)
+        """,
+        "-W",
+        "error",
+    )
+    assert done.stdout.split() == ["None", "True"], done.stderr
+
+
+def test_an_unguarded_script_is_told_what_it_lacks(tmp_path):
+    done = script(
+        tmp_path,
+        """
+        import gilcmp
+        c = gilcmp.compare("count", size="small", strategies="processes-spawn", workers=2, budget=1,
+                           implementations="cython_gil")
+        print(c["processes-spawn"].error)
+        """,
+    )
+    assert "if __name__ == \"__main__\":" in done.stdout, done.stderr
+    assert done.stdout.count("\n") == 1, "the workers must not measure anything themselves"

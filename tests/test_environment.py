@@ -1,0 +1,103 @@
+"""The environment, and above all how many CPUs may really be used."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+import gilcmp
+from gilcmp.environment import cpu_quota, gil_enabled
+
+
+def lay_out(root, cgroup, mounts, files):
+    """A made-up /proc and cgroup hierarchy below `root`."""
+    proc = root / "proc/self"
+    proc.mkdir(parents=True)
+    (proc / "cgroup").write_text(cgroup)
+    (proc / "mountinfo").write_text(mounts)
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return cpu_quota(root)
+
+
+V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
+V1 = "33 30 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"
+
+
+def test_version_2_takes_the_tightest_on_the_way_up(tmp_path):
+    files = {
+        "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
+        "sys/fs/cgroup/a/cpu.max": "150000 100000\n",
+        "sys/fs/cgroup/cpu.max": "400000 100000\n",
+    }
+    assert lay_out(tmp_path, "0::/a/b\n", V2, files) == 1.5
+
+
+def test_version_2_without_a_quota(tmp_path):
+    assert lay_out(tmp_path, "0::/a\n", V2, {"sys/fs/cgroup/a/cpu.max": "max 100000\n"}) is None
+
+
+def test_version_2_in_a_container_that_sees_its_own_group_as_the_root(tmp_path):
+    files = {"sys/fs/cgroup/cpu.max": "50000 100000\n"}
+    assert lay_out(tmp_path, "0::/../../outside\n", V2, files) == 0.5
+    other = tmp_path / "other"
+    mounts = V2.replace(" / /sys", " /docker/abc /sys")
+    assert lay_out(other, "0::/docker/abc\n", mounts, files) == 0.5
+
+
+def test_version_1(tmp_path):
+    files = {
+        "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "200000\n",
+        "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
+        "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
+        "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+    }
+    assert lay_out(tmp_path, "4:cpu,cpuacct:/x\n2:cpuset:/y\n", V1, files) == 2.0
+
+
+def test_version_1_cpuset_is_not_cpu(tmp_path):
+    mounts = "33 30 0:30 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
+    assert lay_out(tmp_path, "2:cpuset:/\n", mounts, {"sys/fs/cgroup/cpuset/cpu.cfs_quota_us": "1"}) is None
+
+
+@pytest.mark.parametrize("text", ["", "max", "1 0", "x y", "100000 100000 3"])
+def test_broken_quota_files_are_no_quota(tmp_path, text):
+    assert lay_out(tmp_path, "0::/\n", V2, {"sys/fs/cgroup/cpu.max": text}) is None
+
+
+def test_no_proc_is_no_quota(tmp_path):
+    assert cpu_quota(tmp_path) is None
+
+
+def test_usable_cpus_are_the_fewest_of_mask_and_quota():
+    from attrs import evolve
+
+    here = gilcmp.environment()
+    assert evolve(here, cpus_allowed=8, cpu_quota=None).cpus == 8
+    assert evolve(here, cpus_allowed=8, cpu_quota=2.5).cpus == 2.5
+    assert evolve(here, cpus_allowed=2, cpu_quota=6.0).cpus == 2
+
+
+def test_environment_tells_of_this_interpreter():
+    here = gilcmp.environment()
+    assert here.python == sys.version.split()[0]
+    assert here.gil_enabled == gil_enabled()
+    assert here.switch_interval == sys.getswitchinterval()
+    assert here.cpus_logical == os.cpu_count()
+    assert 1 <= here.cpus_allowed <= here.cpus_logical
+    assert here.cpu
+    assert here.memory > 0
+    assert here.packages["gilcmp"] == gilcmp.__version__
+    assert here.extension_compiler.split()[0] in ("GCC", "Clang", "MSVC")
+
+
+@pytest.mark.parametrize(
+    ("cpus", "steps"),
+    [(1, [1, 2]), (2, [1, 2, 4]), (3, [1, 2, 3, 6]), (8, [1, 2, 4, 8, 16]), (0.5, [1, 2]), (2.5, [1, 2, 4])],
+)
+def test_default_workers(cpus, steps):
+    assert gilcmp.default_workers(cpus) == steps

@@ -1,0 +1,163 @@
+"""Strategies open executors that are warm, end cleanly, and say what went wrong."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import tasks
+
+import gilcmp
+from gilcmp.strategies import Pool, PoolError, SerialExecutor, Strategy, resolve, strategies
+
+METHODS = [name for name in strategies if name.startswith("processes-") and not strategies[name].unavailable]
+
+
+@pytest.fixture(params=["serial", "threads", *METHODS])
+def pool(request):
+    pool = Pool.open(strategies[request.param], 1 if request.param == "serial" else 2)
+    yield pool
+    pool.close()
+
+
+def test_tasks_come_back_in_order(pool):
+    samples, start, end, process_cpu = pool.run(tasks.double, list(range(20)))
+    assert [sample.part for sample in samples] == [2 * x for x in range(20)]
+    assert start <= min(sample.start for sample in samples)
+    assert max(sample.end for sample in samples) <= end
+    assert process_cpu >= 0
+    assert pool.startup > 0
+
+
+def test_workers_are_who_they_should_be(pool):
+    samples, *_ = pool.run(tasks.who, [None] * 20)
+    workers = {sample.part for sample in samples}
+    here = {process == os.getpid() for process, _ in workers}
+    assert here == {not pool.strategy.name.startswith("processes")}
+    assert len(workers) <= pool.workers
+    assert all((sample.process, sample.thread) == sample.part for sample in samples)
+    if pool.strategy.name == "serial":
+        assert workers == {(os.getpid(), threading.get_ident())}
+
+
+def test_a_task_that_raises_comes_out_as_it_is(pool):
+    with pytest.raises(LookupError, match="three is not allowed"):
+        pool.run(tasks.fails_on_three, list(range(10)))
+    samples, *_ = pool.run(tasks.double, [1])
+    assert samples[0].part == 2
+
+
+def test_all_workers_are_started_when_the_pool_is_open():
+    before = len(multiprocessing.active_children())
+    pool = Pool.open(strategies["processes"], 3)
+    assert len(multiprocessing.active_children()) == before + 3
+    pool.close()
+    assert len(multiprocessing.active_children()) == before
+
+
+def test_closing_at_once_ends_busy_workers():
+    pool = Pool.open(strategies["processes"], 2)
+    children = multiprocessing.active_children()
+    pool.close(at_once=True)
+    for child in children:
+        child.join(10)
+        assert not child.is_alive()
+
+
+def test_a_killed_worker_is_a_clear_error_and_no_hang():
+    pool = Pool.open(strategies["processes"], 2)
+    with pytest.raises(PoolError, match="the workers of processes x 2 died"):
+        pool.run(tasks.dies_in_a_worker, [os.getpid()] * 4)
+    pool.close(at_once=True)
+
+
+@pytest.mark.parametrize(
+    ("function", "task"),
+    [(lambda task: task, 1), (tasks.double, threading.Lock()), (tasks.lock_in_a_worker, os.getpid())],
+    ids=["function", "task", "answer"],
+)
+def test_what_cannot_be_pickled_is_a_clear_error(function, task):
+    pool = Pool.open(strategies["processes"], 1)
+    with pytest.raises(PoolError, match="cannot be sent to another process"):
+        pool.run(function, [task])
+    samples, *_ = pool.run(tasks.double, [1])
+    assert samples[0].part == 2
+    pool.close()
+
+
+def test_workers_end_when_their_parent_is_killed():
+    """No orphans: the workers of a process that gets SIGKILL see its end and go."""
+    script = textwrap.dedent("""
+        import os, multiprocessing, signal
+        from gilcmp.strategies import Pool, strategies
+        if __name__ == "__main__":
+            pool = Pool.open(strategies["processes"], 2)
+            print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    import psutil
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    workers = [psutil.Process(int(pid)) for pid in done.stdout.split() if psutil.pid_exists(int(pid))]
+    assert len(done.stdout.split()) == 2
+    _, alive = psutil.wait_procs([worker for worker in workers if worker.status() != "zombie"], timeout=20)
+    assert [worker for worker in alive if worker.status() != "zombie"] == []
+
+
+def test_a_strategy_that_opens_no_executor_is_refused():
+    with pytest.raises(TypeError, match="must open a concurrent.futures.Executor, got str"):
+        Pool.open(Strategy("mine", "", lambda workers: "no executor"), 2)
+
+
+def test_an_executor_of_the_users_own():
+    found = resolve(ThreadPoolExecutor)
+    pool = Pool.open(found[0], 2)
+    assert pool.strategy.name == "ThreadPoolExecutor"
+    assert [sample.part for sample in pool.run(tasks.double, [1, 2])[0]] == [2, 4]
+    pool.close()
+
+
+def test_resolve_takes_names_factories_and_mappings():
+    assert [s.name for s in resolve("threads")] == ["threads"]
+    assert [s.name for s in resolve(["serial", "threads"])] == ["serial", "threads"]
+    assert [s.name for s in resolve({"mine": ThreadPoolExecutor})] == ["mine"]
+    assert resolve([strategies["serial"], lambda n: SerialExecutor()])[1].name == "<lambda>"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("nope", "strategy must be one of serial, threads"),
+        (["threads", "threads"], "'threads' twice"),
+        ([7], "must be a name or an executor factory, got 7"),
+        (7, "must be names or executor factories, got 7"),
+    ],
+)
+def test_resolve_refuses(wanted, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        resolve(wanted)
+
+
+def test_an_unavailable_strategy_says_why():
+    with pytest.raises(ValueError, match="'x' is not available: no such thing"):
+        resolve(Strategy("x", "", ThreadPoolExecutor, "no such thing"))
+
+
+def test_strategies_is_a_read_only_mapping():
+    assert list(gilcmp.strategies)[:3] == ["serial", "threads", "processes"]
+    with pytest.raises(TypeError):
+        gilcmp.strategies["x"] = None
+
+
+def test_serial_executor_runs_at_once():
+    with SerialExecutor() as executor:
+        assert executor.submit(tasks.double, 4).result() == 8
+        assert list(executor.map(tasks.double, [1, 2])) == [2, 4]
+        with pytest.raises(LookupError):
+            executor.submit(tasks.fails_on_three, 3)
