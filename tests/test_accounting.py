@@ -8,8 +8,8 @@ import threading
 import time
 
 import pytest
-from conftest import observation
 
+from conftest import observation
 from gilcmp import accounting
 from gilcmp.accounting import Bystanders, Sample, has_run_delay, mark, measured, observe
 
@@ -160,7 +160,9 @@ def test_bystanders_are_counted_in_cpus(monkeypatch):
     monkeypatch.setattr(Bystanders, "_read", lambda self: next(readings))
     bystanders = Bystanders()
     bystanders._cpus = 2
-    assert bystanders.lap() == pytest.approx(0.5)  # 2 CPUs: half a second idle, one ours, half a second others'
+    assert bystanders.lap() == pytest.approx(
+        0.5
+    )  # 2 CPUs: half a second idle, one ours, half a second others'
     assert bystanders.lap() == 0.0
 
 

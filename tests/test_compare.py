@@ -16,9 +16,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import tasks
 
 import gilcmp
+import tasks
 from gilcmp import kernels
 from gilcmp.jobs import Job, implementation_names, kernel_jobs
 
@@ -203,7 +203,9 @@ def test_check_judges_the_answers_of_functions():
 
 
 def test_custom_strategies_join():
-    found = gilcmp.compare("count", strategies={"mine": ThreadPoolExecutor}, implementations="python", **QUICK)
+    found = gilcmp.compare(
+        "count", strategies={"mine": ThreadPoolExecutor}, implementations="python", **QUICK
+    )
     assert {cell.strategy for cell in found} == {"serial", "mine"}
     assert found["mine", 2].record.shares_gil == found.environment.gil_enabled
 
@@ -366,7 +368,12 @@ def script(tmp_path, text, *options):
     path = tmp_path / "script.py"
     path.write_text(textwrap.dedent(text))
     return subprocess.run(
-        [sys.executable, *options, str(path)], capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path
+        [sys.executable, *options, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        cwd=tmp_path,
     )
 
 
@@ -397,5 +404,5 @@ def test_an_unguarded_script_is_told_what_it_lacks(tmp_path):
         print(c["processes-spawn"].error)
         """,
     )
-    assert "if __name__ == \"__main__\":" in done.stdout, done.stderr
+    assert 'if __name__ == "__main__":' in done.stdout, done.stderr
     assert done.stdout.count("\n") == 1, "the workers must not measure anything themselves"

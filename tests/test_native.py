@@ -32,7 +32,9 @@ def test_each_body_stands_once_and_the_twins_share_it():
 
 def test_stub_has_every_public_name_with_its_parameters():
     tree = ast.parse((ROOT / "src/gilcmp/_kernels.pyi").read_text())
-    stubbed = {node.name: [a.arg for a in node.args.args] for node in tree.body if isinstance(node, ast.FunctionDef)}
+    stubbed = {
+        node.name: [a.arg for a in node.args.args] for node in tree.body if isinstance(node, ast.FunctionDef)
+    }
     real = {
         name: list(inspect.signature(thing).parameters)
         for name, thing in vars(_kernels).items()
@@ -41,32 +43,37 @@ def test_stub_has_every_public_name_with_its_parameters():
     assert stubbed == real
 
 
-@pytest.mark.parametrize("policy", ["gil", "nogil"])
-def test_nogil_lets_another_thread_run_and_gil_does_not(policy):
-    """The waiter can only set the event during the call if the call lets go of the GIL."""
-    if not gilcmp.environment().gil_enabled:
-        policy = "nogil"  # without a GIL both let others run
+def ran_during_call(policy, steps):
+    """Tell whether another thread, which waits for the GIL, got in while count(steps) ran."""
+    went, seen, state = threading.Event(), [], {"calling": False}
+
+    def look():
+        went.wait()
+        seen.append(state["calling"])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # nobody is asked to hand the GIL over: only a release lets the other in
+    try:
+        went.set()
+        state["calling"] = True
+        getattr(_kernels, f"count_{policy}")(steps)
+        state["calling"] = False
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join()
+    return seen == [True]
+
+
+@pytest.mark.skipif(not gilcmp.environment().gil_enabled, reason="without a GIL there is nothing to hold")
+def test_gil_holds_for_the_whole_call():
+    assert not ran_during_call("gil", 20_000_000)
+
+
+def test_nogil_lets_another_thread_run():
     steps = 20_000_000
-    while True:  # long enough to be sure that the other thread gets its turn, whatever the machine does
-        went, during = threading.Event(), []
-        thread = threading.Thread(target=lambda: (went.wait(), during.append(calling)))
-        thread.start()
-        calling = False
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1000)  # nobody is asked to hand the GIL over: only a release lets the other in
-        try:
-            went.set()
-            calling = True
-            getattr(_kernels, f"count_{policy}")(steps)
-            calling = False
-        finally:
-            sys.setswitchinterval(interval)
-            thread.join()
-        if policy == "gil":
-            assert during == [False]
-            return
-        if during == [True]:
-            return
+    while not ran_during_call("nogil", steps):  # long enough for the other's turn, whatever the machine does
         assert steps < 20_000_000_000, "the other thread never ran during the call"
         steps *= 4
 
@@ -119,7 +126,9 @@ assert not failures, failures
 exec(code)
 print("fine")
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stdout.strip() == "fine", done.stderr
 
 
@@ -140,4 +149,3 @@ def test_import_is_quiet_and_leaves_a_free_threaded_build_alone():
 def test_build_is_told():
     assert re.match(r"(GCC|Clang|MSVC) ", _kernels.compiler)
     assert "/" not in _kernels.flags.replace("/O2", "").replace("/std:c11", "")
-

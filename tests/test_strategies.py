@@ -11,9 +11,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import tasks
 
 import gilcmp
+import tasks
 from gilcmp.strategies import Pool, PoolError, SerialExecutor, Strategy, resolve, strategies
 
 METHODS = [name for name in strategies if name.startswith("processes-") and not strategies[name].unavailable]
@@ -103,7 +103,9 @@ def test_workers_end_when_their_parent_is_killed():
     """)
     import psutil
 
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
     workers = [psutil.Process(int(pid)) for pid in done.stdout.split() if psutil.pid_exists(int(pid))]
     assert len(done.stdout.split()) == 2
     _, alive = psutil.wait_procs([worker for worker in workers if worker.status() != "zombie"], timeout=20)
@@ -111,7 +113,7 @@ def test_workers_end_when_their_parent_is_killed():
 
 
 def test_a_strategy_that_opens_no_executor_is_refused():
-    with pytest.raises(TypeError, match="must open a concurrent.futures.Executor, got str"):
+    with pytest.raises(TypeError, match=r"must open a .*Executor, got str"):
         Pool.open(Strategy("mine", "", lambda workers: "no executor"), 2)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from conftest import observation
 
+from conftest import observation
 from gilcmp.verdict import MIN_ROUNDS, WORDS, Situation, Verdict, judge, judge_serial
 
 ROUNDS = range(1, 11)

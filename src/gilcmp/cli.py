@@ -161,7 +161,7 @@ def compare(
             raise click.UsageError(str(error)) from None
         failure: BaseException | None = None
         try:
-            result = session.measure()
+            result = _measure(session)
         except (Exception, KeyboardInterrupt) as error:
             failure, result = error, session.comparison()
     if result.cells or failure is None:
@@ -247,6 +247,10 @@ def env(output: str | None) -> None:
         _write(asdict(found), output)
     else:
         _console().print(pairs(environment_rows(found)))
+
+
+def _measure(session: Any) -> Any:
+    return session.measure()
 
 
 def _console() -> Any:

@@ -95,10 +95,14 @@ class Job:
 
     def time_once(self) -> float:
         """Do one pass in the calling thread, check it, and return its seconds."""
-        start = time.perf_counter()
-        parts = [self.function(task) for task in self.tasks]
-        seconds = time.perf_counter() - start
-        self.verify(parts)
+        try:
+            start = time.perf_counter()
+            parts = [self.function(task) for task in self.tasks]
+            seconds = time.perf_counter() - start
+            self.verify(parts)
+        except Exception as error:
+            error.add_note(f"gilcmp: raised in the cell {self.kernel}, {self.implementation}, serial x 1")
+            raise
         return seconds
 
     def calibrate(self) -> None:

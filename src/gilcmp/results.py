@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import operator
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,19 @@ def _converter() -> Any:
         return strict(str, int)(value, target)
 
     converter.register_structure_hook(str | int | None, size)
+
+    # it also takes whatever can be iterated over for a list
+    def only_lists(structure: Any) -> Any:
+        def checked(value: Any, target: Any) -> Any:
+            if not isinstance(value, list):
+                raise TypeError(f"expected list, got {_shortened(value)}")
+            return structure(value, target)
+
+        return checked
+
+    for lists in (list[Observation], list[CellRecord], list[PoolStart]):
+        structure_list = only_lists(converter.get_structure_hook(lists))
+        converter.register_structure_hook_func(partial(operator.eq, lists), structure_list)
     return converter
 
 

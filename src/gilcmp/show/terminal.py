@@ -29,6 +29,11 @@ HEADINGS = ("implementation", "strategy", "n", "time/unit", "speed-up [95 %]", "
 NARROW = 80
 
 
+def _text(text: str, style: str = "") -> Text:
+    """Return text as it stands, with what a terminal would act on spelt out: names come from files as well."""
+    return Text("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text), style=style)
+
+
 def comparison_text(comparison: Comparison, width: int | None = None) -> str:
     """Return a comparison as plain text."""
     console = Console(file=StringIO(), width=width or NARROW, color_system=None, legacy_windows=False)
@@ -48,24 +53,24 @@ def render(comparison: Comparison) -> RenderableType:
         control = comparison.control(kernel)
         if control is not None:
             parts.append(
-                Text(
+                _text(
                     f"Control, one thread: cython_nogil takes {words.estimate(control)} times as long as cython_gil; "
                     "the same machine code, so it should be 1."
                 )
             )
         parts.append(Text())
     parts.append(_pools(comparison))
-    parts += [Text(sentence) for sentence in comparison.findings]
-    parts.append(Text(_reading(comparison)))
+    parts += [_text(sentence) for sentence in comparison.findings]
+    parts.append(_text(_reading(comparison)))
     if not comparison.complete:
-        parts.append(Text("Incomplete: the measuring ended early; what was finished is shown.", "bold"))
+        parts.append(_text("Incomplete: the measuring ended early; what was finished is shown.", "bold"))
     return Group(*parts)
 
 
 def _heading(kernel: str, cells: Sequence[Cell]) -> Text:
     sizes = dict.fromkeys(f"{cell.size:,}" for cell in cells if cell.size is not None)
     size = f", size {' / '.join(sizes)}" if sizes else ""
-    return Text(f"{kernel}{size} (time per {cells[0].unit})", style="bold")
+    return _text(f"{kernel}{size} (time per {cells[0].unit})", style="bold")
 
 
 def _table(cells: Sequence[Cell]) -> Table:
@@ -94,14 +99,14 @@ def _row(cell: Cell, *, first: bool) -> list[Text]:
         words.percent(cell.efficiency.value),
         words.number(cell.cores.value),
     ]
-    return [*map(Text, row), Text(word, style=STYLES.get(word, ""))]
+    return [*map(_text, row), _text(word, style=STYLES.get(word, ""))]
 
 
 def _pools(comparison: Comparison) -> RenderableType:
     starts = [
         f"{pool.strategy} x {pool.workers} {words.seconds(pool.startup)}" for pool in comparison.run.pools
     ]
-    return Text(f"Start-up (not part of a speed-up): {', '.join(starts)}.", "dim") if starts else Text()
+    return _text(f"Start-up (not part of a speed-up): {', '.join(starts)}.", "dim") if starts else Text()
 
 
 def _reading(comparison: Comparison) -> str:
@@ -123,7 +128,7 @@ def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(Text(name), Text(value))
+        table.add_row(_text(name), _text(value))
     return table
 
 
@@ -157,4 +162,4 @@ def environment_rows(environment: Environment) -> list[tuple[str, str]]:
 
 def listing(title: str, rows: Iterable[tuple[str, str]]) -> RenderableType:
     """Return a titled list of names and what they are."""
-    return Group(Text(title, style="bold"), Padding(pairs(rows), (0, 0, 1, 2)))
+    return Group(_text(title, style="bold"), Padding(pairs(rows), (0, 0, 1, 2)))

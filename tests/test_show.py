@@ -1,0 +1,117 @@
+"""What people see: complete, plain, at 80 columns."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from attrs import evolve
+
+import gilcmp
+from conftest import made_up_run, observation, record
+from gilcmp import Estimate
+from gilcmp.comparison import control
+from gilcmp.show import words
+
+
+def test_the_table_is_complete_and_fits_80_columns(run):
+    text = str(gilcmp.Comparison(run))
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.isascii()
+    assert "\x1b" not in text
+    flat = " ".join(text.split())
+    for word in ("pi, size 1,000 (time per point)", "cython_nogil", "1.96 [1.96, 1.96]", "98 %", "scales",
+                 "GIL-bound", "Control, one thread", "Start-up", "100 us"):  # fmt: skip
+        assert word in flat, word
+    assert "..." not in text
+    assert "…" not in text
+
+
+def test_the_sentences_say_what_was_found(run):
+    told = " ".join(gilcmp.Comparison(run).findings)
+    assert "2 threads ran cython_nogil 1.96x as fast as one and cython_gil 0.98x" in told
+    assert "2 processes ran cython_gil 1.96x: only the lock was in the way" in told
+    assert "Plain Python got 0.98x" in told
+
+
+def test_starved_cells_are_counted_not_reported():
+    rounds = [observation(n, wall=0.1, cores=1.0, delay=1.0, foreign=1.0) for n in range(1, 9)]
+    serial = [observation(n) for n in range(1, 9)]
+    cells = [record(name, *key, rounds=r) for name in ("cython_gil", "cython_nogil")
+             for key, r in ((("serial", 1), serial), (("threads", 2), rounds))]  # fmt: skip
+    comparison = gilcmp.Comparison(made_up_run(cells))
+    told = " ".join(comparison.findings)
+    assert "x as fast" not in told
+    assert "2 of 4 cells have no clear answer (2 starved" in told
+    assert "starved" in str(comparison)
+
+
+def test_functions_of_the_users_get_sentences_too():
+    numbers = range(1, 9)
+    cells = [
+        record("work", kernel="work", size=None, rounds=[observation(n) for n in numbers]),
+        record("work", "threads", 2, [observation(n, blocked=1) for n in numbers], "work", size=None),
+        record(
+            "work", "processes", 2, [observation(n, wall=0.05, cores=1.9) for n in numbers], "work", size=None
+        ),
+    ]
+    told = " ".join(gilcmp.Comparison(made_up_run(cells)).findings)
+    assert "work ran fastest under processes x 2: 2.00x as fast as serial" in told
+    assert "waited for the GIL" in told
+
+
+def test_the_control_compares_the_twins_round_by_round(run):
+    comparison = gilcmp.Comparison(run)
+    assert comparison.control("pi") == Estimate(1.0, 1.0, 1.0, 12)
+    assert control([cell for cell in comparison if cell.implementation != "cython_gil"], "pi") is None
+    assert comparison.control("nothing") is None
+
+
+def test_hostile_names_are_shown_as_they_are():
+    name = "[bold]<script>alert(1)</script>\x1b[31m"
+    cells = [record("python", kernel=name, rounds=[observation()], error=name)]
+    comparison = gilcmp.Comparison(made_up_run(cells))
+    assert "[bold]" in str(comparison)
+    assert "\x1b" not in str(comparison)
+    html = comparison._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_an_empty_run_can_be_shown():
+    comparison = gilcmp.Comparison(made_up_run([]))
+    assert len(comparison) == 0
+    assert str(comparison)
+    assert "<table>" in comparison._repr_html_()
+    assert repr(comparison)
+
+
+def test_a_free_threaded_run_says_so(run):
+    environment = evolve(run.environment, free_threaded=True, gil_enabled=False)
+    text = str(gilcmp.Comparison(evolve(run, environment=environment)))
+    assert "free-threaded build; its GIL was off" in " ".join(text.split())
+
+
+def test_html_has_a_row_a_cell_and_the_reasons(run):
+    html = gilcmp.Comparison(run)._repr_html_()
+    assert html.count("<tr>") == 1 + len(run.cells)
+    assert 'title="1.96 of 2 CPUs were busy with it"' in html
+
+
+def test_cells_can_be_printed(run):
+    assert "scales" in repr(gilcmp.Comparison(run)["cython_nogil", "threads"])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0.00 ps"), (3.2e-10, "320 ps"), (1.234e-9, "1.23 ns"), (9.996e-7, "1.00 us"), (0.0123, "12.3 ms"),
+     (1.0, "1.00 s"), (345.6, "346 s"), (math.nan, "-")],
+)  # fmt: skip
+def test_seconds(value, text):
+    assert words.seconds(value) == text
+
+
+def test_unknown_numbers_are_dashes():
+    nothing = Estimate(math.nan, math.nan, math.nan, 0)
+    assert words.estimate(nothing) == words.percent(math.nan) == words.number(math.nan) == "-"
+    assert words.estimate(Estimate(1.5, math.nan, math.nan, 1)) == "1.50"
