@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import math
 import os
 import platform
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path, PurePosixPath
@@ -131,6 +129,8 @@ def gil_enabled() -> bool:
 
 
 def _version(package: str) -> str | None:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -138,6 +138,8 @@ def _version(package: str) -> str | None:
 
 
 def _cpu_model() -> str:
+    import subprocess
+
     try:
         if sys.platform == "linux":
             for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -65,6 +64,17 @@ def _interval_places(n: int) -> tuple[int, int]:
     return quantile((n + 1) // 2, tail), quantile(n // 2 + 1, 1 - tail)
 
 
+def middle(values: Sequence[float]) -> float:
+    """Return the median of at least one value.
+
+    The module `statistics` has this as well, with `decimal` in its train, which interpreters of their own up to
+    3.12 do not survive.
+    """
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
 def median(values: Sequence[float]) -> Estimate:
     """Estimate the median, with its bootstrap interval; without values it is NaN."""
     if not values:
@@ -74,7 +84,7 @@ def median(values: Sequence[float]) -> Estimate:
     if n == 1:
         return Estimate(ordered[0], math.nan, math.nan, 1)
     low, high = _interval_places(n)
-    return Estimate(statistics.median(ordered), ordered[low], ordered[high], n)
+    return Estimate(middle(ordered), ordered[low], ordered[high], n)
 
 
 def serial_fraction(speedup: float, workers: int) -> float:

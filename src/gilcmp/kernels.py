@@ -55,6 +55,9 @@ class Implementations(Mapping[str, Callable[..., Any]]):
         function: Callable[..., Any] = getattr(importlib.import_module(module), self._kernel + suffix)
         return function
 
+    def __contains__(self, name: object) -> bool:
+        return name in SOURCES  # without importing anything, as the inherited test would
+
     def __iter__(self) -> Iterator[str]:
         return iter(SOURCES)
 

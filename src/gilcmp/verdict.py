@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median as middle
 
 from attrs import field, frozen
 
 from gilcmp.accounting import Observation
-from gilcmp.estimate import Estimate, median, serial_fraction
+from gilcmp.estimate import Estimate, median, middle, serial_fraction
 
 # Every threshold that decides a verdict, in one place.
 MIN_ROUNDS = 5  # fewer cannot give a 95 % interval: even the range of 5 covers the median in 94 % of cases

@@ -1,0 +1,69 @@
+"""What the documents say works: every command and example in README is run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gilcmp
+from gilcmp import verdict
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^\$ (gilcmp .*?)(?:\s+#.*)?$", README, re.MULTILINE)
+
+
+def run(arguments, cwd):
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=100, check=False, cwd=cwd
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_work(command, tmp_path):
+    words = shlex.split(command)[1:]
+    if words[0] == "compare":
+        words += ["--budget", "300ms"]
+        if ":" not in words[1] and "--size" not in words:
+            words += ["--size", "small"]  # the time goes into calibrating otherwise
+    done = run(["-m", "gilcmp", *words], tmp_path)
+    assert done.returncode in (0, 3), done.stderr
+    assert done.stdout or "-o" in words
+
+
+def test_there_are_commands():
+    assert {command.split()[1] for command in COMMANDS} == {"compare", "list", "env"}
+
+
+def test_the_example_works(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    script = tmp_path / "example.py"
+    script.write_text(example.replace("budget=5", "budget=2"))
+    assert "budget=2" in script.read_text()
+    done = run(["-W", "error", str(script)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "cython_nogil" in done.stdout
+    assert json.loads((tmp_path / "run.json").read_text())["complete"]
+
+
+def test_every_verdict_and_kernel_is_explained():
+    for word in (*verdict.WORDS, *gilcmp.kernels):
+        assert f"| `{word}` |" in README, word
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    command = re.search(r"<!-- test command -->\n```console\n\$ (.*)\n", README)
+    assert command
+    assert "pytest" in command[1]
+    assert "<!-- test command -->" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_changelog_and_the_package_know_each_other():
+    assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text() or gilcmp.__version__ in README
+    assert re.fullmatch(r"\d+\.\d+\.\d+", gilcmp.__version__)
