@@ -12,6 +12,7 @@ import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from itertools import groupby
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,13 +74,19 @@ def test_cells_are_found_by_any_of_their_names():
     assert len(alone) == 2
 
 
-def test_order_is_shuffled_and_mirrored():
-    orders = compare_module._orders(list(range(20)), 3)
+def test_order_is_shuffled_and_mirrored_and_keeps_implementations_together():
+    plans = [
+        SimpleNamespace(job=SimpleNamespace(implementation=name), n=n) for name in "abcd" for n in range(5)
+    ]
+    orders = compare_module._orders(plans, 3)
     first, second, third, fourth = (next(orders) for _ in range(4))
     assert second == first[::-1]
     assert fourth == third[::-1]
-    assert sorted(first) == sorted(third) == list(range(20))
-    assert first not in (third, third[::-1], list(range(20)))
+    assert first not in (third, third[::-1], plans)
+    for order in (first, third):
+        assert sorted(map(id, order)) == sorted(map(id, plans))
+        names = [plan.job.implementation for plan in order]
+        assert [name for name, _ in groupby(names)] == list(dict.fromkeys(names))
 
 
 def test_function_with_tasks_gets_each_once_a_pass():

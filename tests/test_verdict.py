@@ -132,12 +132,24 @@ def test_too_few_rounds_are_too_noisy():
     assert judge([], [], THREADS).verdict == "too noisy"
 
 
+def test_few_rounds_none_of_them_quiet_are_starved():
+    serial = [observation(n, foreign=1.0) for n in range(1, 4)]
+    cells = [observation(n, cores=1.0, delay=1.0, foreign=1.0) for n in range(1, 4)]
+    assert judge(cells, serial, THREADS).verdict == "starved"
+
+
 def test_a_wide_interval_is_too_noisy():
     serial = [observation(n) for n in ROUNDS]
     cells = [observation(n, wall=0.1 / (1.0 if n % 2 else 2.0), cores=1.9) for n in ROUNDS]
     found = judge(cells, serial, THREADS)
     assert found.verdict == "too noisy"
     assert "between 1.00x and 2.00x" in found.verdict.reason
+
+
+def test_scatter_does_not_hide_that_threads_took_turns():
+    serial = [observation(n) for n in ROUNDS]
+    cells = [observation(n, wall=0.1 / (0.7 if n % 2 else 1.2), cores=1.0, blocked=1.0) for n in ROUNDS]
+    assert judge(cells, serial, THREADS).verdict == "GIL-bound"
 
 
 def test_one_worker_is_a_baseline_or_slower():

@@ -333,11 +333,17 @@ def _orders(plans: Sequence[_Plan], seed: int) -> Iterator[list[_Plan]]:
     """Yield the order of the cells for each round: shuffled, then the same backwards (ABBA), and so on.
 
     What drifts steadily over two such rounds adds as much to a ratio in the one as it takes off in the other.
+    The cells of an implementation stay together, since the machine may change its speed within a second, and
+    each is divided by their serial one.
     """
     shuffler = random.Random(seed)
+    groups: dict[str, list[_Plan]] = {}
+    for plan in plans:
+        groups.setdefault(plan.job.implementation, []).append(plan)
     while True:
-        order = list(plans)
-        shuffler.shuffle(order)
+        shuffled = list(groups.values())
+        shuffler.shuffle(shuffled)
+        order = [plan for group in shuffled for plan in shuffler.sample(group, len(group))]
         yield order
         yield order[::-1]
 

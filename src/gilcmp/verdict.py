@@ -14,11 +14,11 @@ from gilcmp.estimate import Estimate, median, middle, serial_fraction
 MIN_ROUNDS = 5  # fewer cannot give a 95 % interval: even the range of 5 covers the median in 94 % of cases
 QUIET = 0.05  # share of the usable CPUs that may be missing in a round that counts
 SCALES = 0.85  # efficiency from which a cell "scales"
-NO_GAIN = 1.15  # speed-up up to which threads that took turns are called GIL-bound
+NO_GAIN = 1.15  # speed-up up to which there is none to speak of
 SLOWER = 0.95  # speed-up below which the whole interval must lie for "slower"
 ONE_AT_A_TIME = 1.2  # CPUs that threads keep busy when only one runs at a time, with some slack
 TAKING_TURNS = 0.25  # share of the workers' time that is blocked, at least, when they take turns
-WIDE = 0.3  # width of an interval, as a share of the value, beyond which it may hide the answer
+WIDE = 0.3  # width, as a share of the value, beyond which an interval from no gain to some is no answer
 MORE_CPU_TIME = 1.15  # times the CPU time of the serial cell, from which on the CPUs themselves were slower
 
 WORDS = ("baseline", "scales", "partial", "GIL-bound", "slower", "starved", "too noisy")
@@ -146,16 +146,15 @@ def judge_serial(observations: Sequence[Observation], cpus: float) -> Judgement:
 
 def _too_few(observations: Sequence[Observation], quiet: Sequence[Observation], at: Situation) -> Verdict:
     total = len(observations)
-    if total < MIN_ROUNDS:
+    if total - len(quiet) > len(quiet) or total >= MIN_ROUNDS:
+        missing = middle([observation.missing_cores(at.cpus, at.workers) for observation in observations])
         return Verdict(
-            "too noisy",
-            f"{total} round{'s' * (total != 1)} cannot give an interval: at least {MIN_ROUNDS} can",
+            "starved",
+            f"only {len(quiet)} of {total} rounds were quiet: other work took the CPUs "
+            f"(this cell missed {missing:.1f} of them on average)",
         )
-    missing = middle([observation.missing_cores(at.cpus, at.workers) for observation in observations])
     return Verdict(
-        "starved",
-        f"only {len(quiet)} of {total} rounds were quiet: other work took the CPUs "
-        f"(this cell missed {missing:.1f} of them on average)",
+        "too noisy", f"{total} round{'s' * (total != 1)} cannot give an interval: at least {MIN_ROUNDS} can"
     )
 
 
@@ -172,36 +171,28 @@ def _word(
         if speedup.high < SLOWER:
             return Verdict("slower", f"one worker: handing tasks over costs {1 / speedup.value - 1:.0%}")
         return Verdict("baseline", "one worker: what the strategy itself costs")
-    classes = {_grade(value, at) for value in (speedup.low, speedup.high)}
-    if len(classes) > 1 and speedup.high - speedup.low > WIDE * speedup.value:
-        return Verdict(
-            "too noisy", f"between {speedup.low:.2f}x and {speedup.high:.2f}x: a longer budget may tell"
-        )
-    turns = at.shares_gil and 2 * sum(take_turns(cell, at.workers) for cell in quiet) > len(quiet)
-    if speedup.high < SLOWER:
-        if turns:
+    if at.shares_gil and 2 * sum(take_turns(cell, at.workers) for cell in quiet) > len(quiet):
+        # The accounting alone says it, however much the ratios scatter: there was never more than one at work.
+        if speedup.high < SLOWER:
             return Verdict(
                 "slower", f"the {at.unit} took turns with the GIL ({cores:.2f} CPUs busy), and that costs"
             )
+        if speedup.value <= NO_GAIN:
+            return Verdict(
+                "GIL-bound",
+                f"one of the {at.unit} ran at a time ({cores:.2f} CPUs busy), the others waited for the lock",
+            )
+    if speedup.low <= NO_GAIN < speedup.high and speedup.high - speedup.low > WIDE * speedup.value:
+        return Verdict(
+            "too noisy", f"between {speedup.low:.2f}x and {speedup.high:.2f}x: a longer budget may tell"
+        )
+    if speedup.high < SLOWER:
         return Verdict("slower", _where_it_went(quiet, partners, at, on_cpu, blocked))
     if speedup.value >= SCALES * at.parallel:
         if on_cpu * at.workers < 0.5 * at.parallel:
             return Verdict("scales", f"the {at.unit} waited side by side, {blocked:.0%} of the time")
         return Verdict("scales", f"{cores:.2f} of {at.parallel:g} CPUs were busy with it")
-    if turns and speedup.value <= NO_GAIN:
-        return Verdict(
-            "GIL-bound",
-            f"one of the {at.unit} ran at a time ({cores:.2f} CPUs busy), the others waited for the lock",
-        )
     return Verdict("partial", _where_it_went(quiet, partners, at, on_cpu, blocked))
-
-
-def _grade(speedup: float, at: Situation) -> str:
-    if speedup < SLOWER:
-        return "slower"
-    if speedup <= NO_GAIN:
-        return "no gain"
-    return "scales" if speedup >= SCALES * at.parallel else "partial"
 
 
 def _where_it_went(
