@@ -1,7 +1,5 @@
 """Build the compiled kernels; everything else is in pyproject.toml."""
 
-import platform
-
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -28,6 +26,10 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
+# The module's state in the module, not in C globals: own-GIL interpreters each need theirs.
+# Likewise heap types in place of static ones, which all interpreters would share and each would take apart.
+STATE = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
+
 setup(
     ext_modules=cythonize(
         [
@@ -35,11 +37,15 @@ setup(
                 "gilcmp._kernels",
                 ["src/gilcmp/_kernels.pyx"],
                 depends=["src/gilcmp/_kernels.h"],
-                # The module's state in the module, not in C globals: own-GIL interpreters each need theirs.
-                define_macros=[("CYTHON_USE_MODULE_STATE", "1")]
-                if platform.python_implementation() == "CPython"
-                else [],
-            )
+                define_macros=[*STATE],
+            ),
+            Extension(
+                "gilcmp._gil",
+                ["src/gilcmp/_gil.pyx", "src/gilcmp/_gil_lock.c"],
+                depends=["src/gilcmp/_gil_lock.h"],
+                include_dirs=["src/gilcmp"],
+                define_macros=[*STATE],
+            ),
         ],
         build_dir="build/cython",
         language_level=3,

@@ -14,6 +14,7 @@ from gilcmp.environment import Environment, environment
 from gilcmp.estimate import Estimate
 from gilcmp.jobs import WrongAnswer
 from gilcmp.kernels import Kernel, kernels
+from gilcmp.probe import Probe, Stall, probe
 from gilcmp.request import default_workers
 from gilcmp.results import ResultError
 from gilcmp.strategies import PoolError, Strategy, strategies
@@ -26,8 +27,10 @@ __all__ = [
     "Estimate",
     "Kernel",
     "PoolError",
+    "Probe",
     "Progress",
     "ResultError",
+    "Stall",
     "Strategy",
     "Verdict",
     "WrongAnswer",
@@ -37,5 +40,6 @@ __all__ = [
     "environment",
     "kernels",
     "load",
+    "probe",
     "strategies",
 ]

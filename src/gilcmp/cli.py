@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import re
 import sys
@@ -21,8 +22,9 @@ import click
 
 from gilcmp._version import __version__
 
-# The kernels of a comparison without arguments: compute-bound, uneven and even tasks
-DEFAULT_KERNELS = ("mandelbrot", "pi")
+# The kernels of a comparison without arguments: compute-bound, numeric and not. Both are chains of dependent steps,
+# so that two hardware threads of one core hardly get in each other's way (pi, say, is limited by the multiplier).
+DEFAULT_KERNELS = ("mandelbrot", "levenshtein")
 DEFAULT_BUDGET = 30.0
 INTERRUPTED = 130
 DURATION_UNITS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0}
@@ -135,7 +137,7 @@ def compare(
 ) -> int:
     """Compare kernels, or a function of your own, under each strategy.
 
-    Without arguments: mandelbrot and pi, in 30 seconds.
+    Without arguments: mandelbrot and levenshtein, in 30 seconds.
     """
     from gilcmp.compare import Session
     from gilcmp.request import DEFAULT_STRATEGIES
@@ -178,6 +180,68 @@ def compare(
         starved = any(cell.verdict == "starved" for cell in result)
         return 3 if starved else 0
     return code
+
+
+@cli.command()
+@click.argument("statements", nargs=-1, metavar="STATEMENT ...")
+@click.option(
+    "-s", "--setup", multiple=True, metavar="CODE", help="Run once before, as in timeit; repeatable."
+)
+@click.option(
+    "-m", "functions", multiple=True, metavar="PKG.MOD:FUNC", help="Probe a function without arguments."
+)
+@click.option("--budget", type=Duration(), default=0.5, help="Time for each, default: 500ms.")
+@click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
+def probe(
+    statements: tuple[str, ...],
+    setup: tuple[str, ...],
+    functions: tuple[str, ...],
+    budget: float,
+    output: str | None,
+) -> int:
+    """Measure for how much of its time a statement holds the GIL, and how long it makes others wait."""
+    from attrs import asdict, evolve
+
+    from gilcmp.probe import probe as measure
+    from gilcmp.show.terminal import probe_table
+
+    if not statements and not functions:
+        raise click.UsageError("nothing to probe: give a statement, or a function with -m")
+    if not 0.01 <= budget <= 3600:
+        raise click.UsageError(f"--budget must be from 10ms to 1 hour, got {budget} s")
+    if output not in (None, "-"):
+        _check_target(str(output))
+    calls = {statement: _statement(statement, setup) for statement in statements}
+    calls |= {name: _function((name,)) for name in functions}
+    found = []
+    for name, call in calls.items():
+        try:
+            found.append(evolve(measure(call, budget=budget), name=name))
+        except RuntimeError as error:
+            raise click.UsageError(f"{name}: {error}") from None
+        except Exception as error:
+            raise click.UsageError(f"{name}: {type(error).__name__}: {error}") from None
+    if output is not None:
+        _write([asdict(one) for one in found], output)
+    elif len(found) == 1:
+        click.echo(str(found[0]))
+    else:
+        _console().print(probe_table(found))
+    return 3 if all(one.verdict == "starved" for one in found) else 0
+
+
+def _statement(statement: str, setup: tuple[str, ...]) -> Callable[..., Any]:
+    """Compile a statement to a function in a namespace that the setup has filled."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    body = "\n".join(f"    {line}" for line in statement.splitlines() or [""])
+    try:
+        for code in setup:
+            exec(compile(code, "<setup>", "exec"), namespace)  # noqa: S102  # the user's own code
+        exec(compile(f"def statement():\n{body}", "<statement>", "exec"), namespace)  # noqa: S102
+    except Exception as error:
+        raise click.UsageError(f"{statement!r}: {type(error).__name__}: {error}") from None
+    function: Callable[..., Any] = namespace["statement"]
+    return function
 
 
 @cli.command("list")
@@ -333,9 +397,18 @@ def _save(result: Any, output: str) -> int:
 
 
 def _write(data: Any, output: str) -> None:
-    text = json.dumps(data, indent=1)
+    text = json.dumps(_without_nan(data), indent=1)
     if output == "-":
         click.echo(text)
         return
     _check_target(output)
     Path(output).write_text(text + "\n", encoding="utf-8")
+
+
+def _without_nan(data: Any) -> Any:
+    """Return the same with null for NaN, which JSON does not have."""
+    if isinstance(data, dict):
+        return {key: _without_nan(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_without_nan(value) for value in data]
+    return None if isinstance(data, float) and math.isnan(data) else data

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from functools import lru_cache
 
 from attrs import frozen
 
 CONFIDENCE = 0.95
+RESAMPLES = 1000
 
 
 @frozen
@@ -85,6 +87,26 @@ def median(values: Sequence[float]) -> Estimate:
         return Estimate(ordered[0], math.nan, math.nan, 1)
     low, high = _interval_places(n)
     return Estimate(middle(ordered), ordered[low], ordered[high], n)
+
+
+def ratio_of_sums(parts: Sequence[tuple[float, float]]) -> Estimate:
+    """Estimate sum(a) / sum(b) over pairs (a, b), with the bootstrap interval of drawing the pairs anew.
+
+    Efron, Tibshirani: An Introduction to the Bootstrap, 1993, 13.3 (percentile interval); the seed is fixed, so
+    that the same figures give the same interval.
+    """
+    whole = sum(b for _, b in parts)
+    if not whole:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    value = sum(a for a, _ in parts) / whole
+    numbers = random.Random(0)
+    drawn = []
+    for _ in range(RESAMPLES):
+        again = numbers.choices(parts, k=len(parts))
+        drawn.append(sum(a for a, _ in again) / (sum(b for _, b in again) or math.inf))
+    drawn.sort()
+    tail = round(RESAMPLES * (1 - CONFIDENCE) / 2)
+    return Estimate(value, min(drawn[tail], value), max(drawn[-tail - 1], value), len(parts))
 
 
 def serial_fraction(speedup: float, workers: int) -> float:

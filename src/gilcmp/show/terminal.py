@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from gilcmp.show import words
 
 if TYPE_CHECKING:
     from gilcmp.comparison import Cell, Comparison
+    from gilcmp.probe import Probe
 
 STYLES = {
     "scales": "green",
@@ -163,3 +165,57 @@ def environment_rows(environment: Environment) -> list[tuple[str, str]]:
 def listing(title: str, rows: Iterable[tuple[str, str]]) -> RenderableType:
     """Return a titled list of names and what they are."""
     return Group(_text(title, style="bold"), Padding(pairs(rows), (0, 0, 1, 2)))
+
+
+def probe_rows(found: Probe) -> list[tuple[str, str]]:
+    """Return what is shown of a probe."""
+    released = f"{words.number(found.hand_overs)} times a call"
+    rows = [
+        ("verdict", f"{found.verdict.word}: {found.verdict.reason}"),
+        ("calls", f"{found.calls:,}, {words.seconds(found.time)} each"),
+        ("held", f"{100 * found.held.value:.1f} % [{100 * found.held.low:.1f}, {100 * found.held.high:.1f}]"),
+        ("longest hold", words.seconds(found.longest_hold)),
+        (
+            "released",
+            released if math.isnan(found.usable) else f"{released}, {words.percent(found.usable)} usable",
+        ),
+        ("others wait", f"{_stall(found)} (median, 99 %, longest of {found.stall.n})"),
+    ]
+    if not math.isnan(found.reacquire):
+        rows.append(("getting it back", f"{words.seconds(found.reacquire)} beside a busy Python thread"))
+    if found.others > 0.01:
+        rows.append(("others held it", words.percent(found.others)))
+    return rows
+
+
+def _stall(found: Probe) -> str:
+    return ", ".join(words.seconds(value) for value in (found.stall.p50, found.stall.p99, found.stall.max))
+
+
+def probe_text(found: Probe) -> str:
+    """Return a probe as plain text."""
+    console = Console(file=StringIO(), width=NARROW, color_system=None, legacy_windows=False)
+    console.print(_text(found.name, "bold"), pairs(probe_rows(found)))
+    file = console.file
+    assert isinstance(file, StringIO)  # noqa: S101  # for the type checker
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def probe_table(probes: Sequence[Probe]) -> Table:
+    """Return several probes as a table."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for heading in ("statement", "time", "held", "usable", "stall (99 %)", "verdict"):
+        table.add_column(
+            heading, overflow="fold", justify="left" if heading in ("statement", "verdict") else "right"
+        )
+    for found in probes:
+        values = (
+            found.name,
+            words.seconds(found.time),
+            f"{100 * found.held.value:.1f} %",
+            words.percent(found.usable),
+            words.seconds(found.stall.p99),
+            found.verdict.word,
+        )
+        table.add_row(*map(_text, values))
+    return table

@@ -1,0 +1,253 @@
+# cython: freethreading_compatible=True, subinterpreters_compatible=own_gil, embedsignature=False
+"""Watching the GIL: ground truth to test with, the sampler, the waiter. The work is done in `_gil_lock.c`."""
+
+import atexit
+import os
+import weakref
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t
+
+cdef extern from "_gil_lock.h":
+    enum: GILCMP_SEGMENTS
+    enum: GILCMP_RELEASES
+    ctypedef struct gilcmp_lock:
+        pass
+    ctypedef struct gilcmp_counts:
+        int64_t samples, held, other, free_, dropped, segment_length, longest_hold, hand_overs, n_releases
+        int64_t *segment_held
+        int64_t *segment_all
+        int64_t *releases
+    ctypedef struct gilcmp_sampler:
+        pass
+    ctypedef struct gilcmp_waiter:
+        pass
+    const char *gilcmp_find_lock(gilcmp_lock *lock)
+    int64_t gilcmp_now() noexcept nogil
+    void gilcmp_spin_until(int64_t until) noexcept nogil
+    gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest)
+    void gilcmp_sampler_stop(gilcmp_sampler *sampler, gilcmp_counts *counts)
+    gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
+    int64_t gilcmp_waiter_stop(gilcmp_waiter *waiter)
+    void gilcmp_waiter_wait(const gilcmp_waiter *waiter, int64_t number, int64_t *asked, int64_t *waited)
+    void gilcmp_waiter_free(gilcmp_waiter *waiter)
+
+
+cdef int64_t nanoseconds(str name, seconds) except? -1:
+    cdef double value = seconds
+    if not 0.0 <= value <= 1e6:
+        raise ValueError(f"{name} must be from 0 to 1e6 seconds, got {value:g}")
+    return <int64_t> (value * 1e9)
+
+
+def hold_gil(seconds):
+    """Compute natively for so many seconds and hold the GIL all the time."""
+    gilcmp_spin_until(gilcmp_now() + nanoseconds("seconds", seconds))
+
+
+def release_gil(seconds):
+    """Compute natively for so many seconds with the GIL released."""
+    cdef int64_t length = nanoseconds("seconds", seconds)
+    with nogil:
+        gilcmp_spin_until(gilcmp_now() + length)
+
+
+def alternate(held, released, seconds):
+    """Hold the GIL for `held` seconds, release it for `released`, and so on for `seconds`: known shares.
+
+    Returns
+    -------
+    float
+        The share of the time for which it really was held, by the same clock.
+    """
+    cdef int64_t keep = nanoseconds("held", held)
+    cdef int64_t leave = nanoseconds("released", released)
+    cdef int64_t began = gilcmp_now()
+    cdef int64_t end = began + nanoseconds("seconds", seconds)
+    cdef int64_t now = began
+    cdef int64_t away = 0
+    cdef int64_t left
+    if keep + leave <= 0:
+        raise ValueError("held and released must not both be 0")
+    while now < end:
+        gilcmp_spin_until(now + keep)
+        if leave:
+            with nogil:
+                left = gilcmp_now()
+                gilcmp_spin_until(left + leave)
+                away += gilcmp_now() - left
+        now = gilcmp_now()
+    return 1.0 - <double> away / <double> (now - began) if now > began else 1.0
+
+
+def why_not():
+    """Say why the lock of this interpreter cannot be watched; None where it can."""
+    cdef gilcmp_lock lock
+    cdef const char *reason = gilcmp_find_lock(&lock)
+    return None if reason == NULL else reason.decode()
+
+
+def call_for(function, args, kwargs, seconds, limit):
+    """Call ``function(*args, **kwargs)`` natively, again and again, for about so many seconds.
+
+    Between two calls there is no bytecode: what the interpreter does there would count as held.
+
+    Returns
+    -------
+    calls : int
+        How many calls there were, at least 1 and at most `limit`.
+    seconds : float
+        How long they took.
+    """
+    cdef int64_t began = gilcmp_now()
+    cdef int64_t end = began + nanoseconds("seconds", seconds)
+    cdef int64_t now
+    cdef int64_t calls = 0
+    cdef int64_t most = limit
+    while True:
+        function(*args, **kwargs)
+        PyErr_CheckSignals()  # Ctrl-C: without bytecode nobody else looks
+        calls += 1
+        now = gilcmp_now()
+        if now >= end or calls >= most:
+            return calls, (now - began) * 1e-9
+
+
+def now():
+    """Nanoseconds of the clock that everything here is timed with."""
+    return gilcmp_now()
+
+
+# The interpreter must not end under a thread that reads it, or waits for its lock.
+_running = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all():
+    for watcher in list(_running):
+        watcher.end()
+
+
+cdef class Sampler:
+    """Watches whether the calling thread holds the GIL, from a native thread that never asks for it.
+
+    Parameters
+    ----------
+    pace : float
+        Seconds between two looks on average, jittered; 0 spins, which is exact to 0.1 us and costs a core.
+    longest : float
+        Seconds that the watching is going to take, about.
+
+    Raises
+    ------
+    RuntimeError
+        Where the lock of this interpreter cannot be watched; the message says why.
+    """
+
+    cdef gilcmp_sampler *sampler
+    cdef object process
+    cdef object __weakref__
+
+    def __cinit__(self, pace, longest):
+        cdef gilcmp_lock lock
+        cdef int64_t every = nanoseconds("pace", pace)
+        cdef int64_t length = nanoseconds("longest", longest)
+        cdef const char *reason = gilcmp_find_lock(&lock)
+        if reason != NULL:
+            raise RuntimeError(f"the GIL cannot be watched: {reason.decode()}")
+        self.process = os.getpid()
+        self.sampler = gilcmp_sampler_start(&lock, every, length)
+        if self.sampler == NULL:
+            raise MemoryError("no memory, or no thread, for the sampler")
+        _running.add(self)
+
+    cpdef end(self):
+        """Stop, if that has not been done, and forget what was seen."""
+        cdef gilcmp_counts counts
+        cdef gilcmp_sampler *sampler = self.sampler
+        self.sampler = NULL
+        if sampler != NULL and self.process == os.getpid():
+            gilcmp_sampler_stop(sampler, &counts)
+
+    def __dealloc__(self):
+        self.end()
+
+    def stop(self):
+        """Stop, and return what was seen as a dict; times in seconds. In a child of fork: None."""
+        cdef gilcmp_counts counts
+        cdef gilcmp_sampler *sampler = self.sampler
+        self.sampler = NULL  # whoever comes second finds nothing to stop
+        if sampler == NULL:
+            raise RuntimeError("the sampler has been stopped already")
+        if self.process != os.getpid():
+            return None  # its thread stayed in the parent
+        gilcmp_sampler_stop(sampler, &counts)
+        kept = min(counts.n_releases, GILCMP_RELEASES)
+        return {
+            "samples": counts.samples,
+            "held": counts.held * 1e-9,
+            "other": counts.other * 1e-9,
+            "free": counts.free_ * 1e-9,
+            "dropped": counts.dropped * 1e-9,
+            "longest_hold": counts.longest_hold * 1e-9,
+            "hand_overs": counts.hand_overs,
+            "segments": [
+                (counts.segment_held[i] * 1e-9, counts.segment_all[i] * 1e-9)
+                for i in range(GILCMP_SEGMENTS) if counts.segment_all[i]
+            ],
+            "releases": [counts.releases[i] * 1e-9 for i in range(kept)],
+            "n_releases": counts.n_releases,
+        }
+
+
+cdef class Waiter:
+    """Asks for the GIL every now and then, from a native thread, and times each wait.
+
+    Parameters
+    ----------
+    pause : float
+        Seconds between getting the GIL and asking again, on average, jittered.
+    capacity : int
+        How many waits are kept; later ones are lost.
+    """
+
+    cdef gilcmp_waiter *waiter
+    cdef object process
+    cdef object __weakref__
+
+    def __cinit__(self, pause, capacity):
+        cdef int64_t length = nanoseconds("pause", pause)
+        if length < 1 or not 1 <= capacity <= 10**7:
+            raise ValueError(f"pause and capacity must be positive, got {pause} and {capacity}")
+        self.process = os.getpid()
+        self.waiter = gilcmp_waiter_start(length, capacity)
+        if self.waiter == NULL:
+            raise MemoryError("no memory, or no thread, for the waiter")
+        _running.add(self)
+
+    cpdef end(self):
+        """Stop, if that has not been done, and forget the waits."""
+        cdef gilcmp_waiter *waiter = self.waiter
+        self.waiter = NULL
+        if waiter != NULL and self.process == os.getpid():
+            gilcmp_waiter_stop(waiter)
+            gilcmp_waiter_free(waiter)
+
+    def __dealloc__(self):
+        self.end()
+
+    def stop(self):
+        """Stop, and return the waits: when each asked (as `now`), and how many seconds it waited."""
+        cdef int64_t asked, waited
+        cdef gilcmp_waiter *waiter = self.waiter
+        self.waiter = NULL
+        if waiter == NULL:
+            raise RuntimeError("the waiter has been stopped already")
+        if self.process != os.getpid():
+            return None
+        waits = []
+        for number in range(gilcmp_waiter_stop(waiter)):
+            gilcmp_waiter_wait(waiter, number, &asked, &waited)
+            waits.append((asked, waited * 1e-9))
+        gilcmp_waiter_free(waiter)
+        return waits

@@ -1,0 +1,87 @@
+"""For test suites: ground truth about the GIL, and assertions that a call releases it.
+
+On a machine that is too busy to say, the assertions try again and then skip the test with the reason (pytest and
+unittest both know `unittest.SkipTest`) rather than fail falsely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest import SkipTest
+
+from gilcmp._gil import hold_gil, release_gil
+from gilcmp.environment import gil_enabled
+from gilcmp.probe import Probe, probe
+
+__all__ = ["assert_max_stall", "assert_releases_gil", "hold_gil", "release_gil"]
+
+TRIES = 3
+
+
+def assert_releases_gil(
+    func: Callable[..., Any], /, *args: Any, at_least: float = 0.9, budget: float = 0.5, **kwargs: Any
+) -> Probe:
+    """Assert that a call has the GIL released for a share of its time.
+
+    Parameters
+    ----------
+    func : callable
+        What to call, with the other arguments.
+    at_least : float
+        The share of the call's time, 0 to 1. It counts as reached unless the measured interval lies below.
+    budget : float
+        Seconds of a try.
+
+    Returns
+    -------
+    Probe
+        What was measured.
+
+    Raises
+    ------
+    AssertionError
+        With the measured figures.
+    unittest.SkipTest
+        Where the machine was too busy to say, three times over.
+    """
+    if not 0 <= at_least <= 1:
+        raise ValueError(f"at_least must be from 0 to 1, got {at_least}")
+    found = _decided(func, args, kwargs, budget)
+    if gil_enabled() and 1 - found.held.low < at_least:
+        raise AssertionError(
+            f"{found.name} released the GIL for {1 - found.held.value:.1%} of its time "
+            f"(at most {1 - found.held.low:.1%}), it should for at least {at_least:.0%}\n{found}"
+        )
+    return found
+
+
+def assert_max_stall(
+    func: Callable[..., Any], /, *args: Any, seconds: float, budget: float = 0.5, **kwargs: Any
+) -> Probe:
+    """Assert that nobody who asks for the GIL during a call waits longer than so many seconds.
+
+    The 99th percentile of the waits counts: the longest one may be the machine's. Arguments and errors are
+    those of `assert_releases_gil`.
+    """
+    if not seconds > 0:
+        raise ValueError(f"seconds must be above 0, got {seconds}")
+    found = _decided(func, args, kwargs, budget)
+    for _ in range(TRIES - 1):
+        if not found.stall.p99 > seconds:
+            return found
+        found = _decided(func, args, kwargs, budget)
+    if found.stall.p99 > seconds:
+        raise AssertionError(
+            f"{found.name} made others wait {found.stall.p99:.6f} s for the GIL (99th percentile of "
+            f"{found.stall.n} waits), it should be at most {seconds} s\n{found}"
+        )
+    return found
+
+
+def _decided(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], budget: float) -> Probe:
+    for _ in range(TRIES):
+        found = probe(func, *args, budget=budget, **kwargs)
+        if found.verdict not in ("starved", "too short to say"):
+            return found
+    raise SkipTest(f"cannot tell whether {found.name} releases the GIL: {found.verdict.reason}")

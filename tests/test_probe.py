@@ -1,0 +1,298 @@
+"""probe(): verdicts on made-up figures, and what must hold for real calls whatever the machine does."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+from importlib import import_module
+from unittest import SkipTest
+
+import pytest
+from attrs import evolve
+
+import gilcmp
+from gilcmp import Estimate, Probe, Stall
+from gilcmp.estimate import ratio_of_sums
+from gilcmp.testing import assert_max_stall, assert_releases_gil, hold_gil, release_gil
+from gilcmp.verdict import Verdict
+from test_cli import call
+
+module = import_module("gilcmp.probe")  # gilcmp.probe is the function
+testing = import_module("gilcmp.testing")
+GIL = gilcmp.environment().gil_enabled
+needs_gil = pytest.mark.skipif(not GIL, reason="without a GIL there is nothing to hold")
+
+
+def found(held=1.0, time=0.01, usable=math.nan, stall=0.01, **changes):
+    values = {
+        "name": "f", "calls": 10, "time": time, "held": Estimate(held, held, held, 64), "others": 0.0,
+        "longest_hold": time, "hand_overs": 1.0, "stall": Stall(stall, stall, stall, 50), "usable": usable,
+        "reacquire": math.nan, "verdict": Verdict("starved", "not judged yet"),
+    }  # fmt: skip
+    return Probe(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("figures", "lets_in", "word"),
+    [
+        (found(held=0.002, usable=1.0), None, "releases"),
+        (found(held=0.05, usable=0.1), None, "releases partly"),
+        (found(held=0.3, usable=1.0), None, "releases partly"),
+        (found(held=0.89, usable=1.0), None, "releases partly"),
+        (found(held=1.0), True, "holds, yields"),
+        (found(held=1.0), False, "holds, blocks"),
+        (found(held=1.0, time=1e-6), None, "holds, blocks"),
+    ],
+)
+def test_verdicts(monkeypatch, figures, lets_in, word):
+    monkeypatch.setattr(module, "gil_enabled", lambda: True)
+    verdict = module.judge_probe(figures, lambda: lets_in)
+    assert verdict == word
+    assert verdict.reason
+    assert word in module.WORDS
+
+
+def test_without_a_gil_the_share_attached_is_told(monkeypatch):
+    monkeypatch.setattr(module, "gil_enabled", lambda: False)
+    verdict = module.judge_probe(found(held=0.25), lambda: None)
+    assert verdict == "no GIL"
+    assert "detached 75.0%" in verdict.reason
+
+
+def test_no_core_for_the_sampler_is_starved_and_few_looks_are_too_short():
+    watch = module._Watch(10, 0.01, None, [])
+    assert module._unseen(10, 0.6, watch) == "starved"
+    assert module._unseen(10, 0.0, watch) == "too short to say"
+
+
+@pytest.mark.parametrize(
+    ("releases", "share"),
+    [([1.0], 1.0), ([50e-6], 1.0), ([20e-6], 0.77), ([5e-6], 0.25), ([2.5e-6], 0.13), ([25e-6, 25e-6], 0.86)],
+)
+def test_usable_follows_what_was_measured(releases, share):
+    assert module.usable(releases) == pytest.approx(share)
+
+
+def test_usable_of_nothing_is_unknown():
+    assert math.isnan(module.usable([]))
+    assert math.isnan(module.usable([0.0]))
+
+
+def test_stalls_are_percentiles():
+    stall = module._stall([n / 1000 for n in range(1, 101)])
+    assert (stall.p50, stall.p99, stall.max, stall.n) == (0.05, 0.099, 0.1, 100)
+    assert module._stall([]).n == 0
+
+
+def test_ratio_of_sums():
+    assert ratio_of_sums([]).n == 0
+    same = ratio_of_sums([(1.0, 4.0)] * 10)
+    assert same == Estimate(0.25, 0.25, 0.25, 10)
+    mixed = ratio_of_sums([(0.0, 1.0), (1.0, 1.0)] * 20)
+    assert mixed.low < 0.5 < mixed.high
+    assert mixed == ratio_of_sums([(0.0, 1.0), (1.0, 1.0)] * 20)
+
+
+def clear(*words, **probing):
+    """Probe until the machine is not too busy to say, then check the verdict."""
+    for _ in range(5):
+        measured = (
+            gilcmp.probe(**probing) if "func" in probing else gilcmp.probe(*probing["call"], budget=0.3)
+        )
+        if measured.verdict not in ("starved", "too short to say"):
+            break
+    else:
+        pytest.skip(measured.verdict.reason)
+    return measured
+
+
+@needs_gil
+def test_native_code_that_holds_blocks():
+    measured = clear(hold_gil, 0.02)
+    assert measured.verdict == "holds, blocks"
+    assert measured.held.high > 0.95
+
+
+@needs_gil
+def test_native_code_that_releases_releases():
+    measured = clear(release_gil, 0.02)
+    assert measured.verdict == "releases"
+    assert measured.held.low < 0.1
+
+
+def test_a_call_longer_than_the_budget_is_done_once():
+    calls = []
+
+    def work():
+        calls.append(1)
+        release_gil(0.05)
+
+    measured = gilcmp.probe(work, budget=0.02)
+    assert len(calls) == measured.calls == 1
+
+
+def test_arguments_are_passed_on():
+    seen = []
+
+    def work(*args, **kwargs):
+        seen.append((args, kwargs))
+
+    gilcmp.probe(work, 1, "two", key=3, budget=0.05)
+    assert {repr(one) for one in seen} == {"((1, 'two'), {'key': 3})"}
+
+
+def test_what_the_callable_raises_comes_out_and_nothing_goes_on():
+    before, interval = threading.active_count(), sys.getswitchinterval()
+    calls = []
+
+    def work():
+        calls.append(1)
+        if len(calls) > 3:
+            raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        gilcmp.probe(work, budget=0.05)
+    assert threading.active_count() == before
+    assert sys.getswitchinterval() == interval
+
+
+def test_probes_can_be_nested():
+    def outer():
+        gilcmp.probe(release_gil, 0.001, budget=0.02)
+
+    assert gilcmp.probe(outer, budget=0.05).calls >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((7,), {}, "func must be callable, got int"),
+        ((len, ""), {"budget": 0}, "budget must be from 0.01 to 3600"),
+        ((len, ""), {"budget": "1"}, "budget must be a number of seconds"),
+        ((len, ""), {"budget": float("nan")}, "budget must be from"),
+    ],
+)
+def test_bad_arguments(arguments, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        gilcmp.probe(*arguments, **options)
+
+
+def test_a_lock_that_cannot_be_watched_is_refused(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("the GIL cannot be watched: another layout")
+
+    monkeypatch.setattr(module._gil, "Sampler", refuse)
+    with pytest.raises(RuntimeError, match="cannot be watched: another layout"):
+        gilcmp.probe(len, "")
+
+
+def test_a_probe_is_shown_in_a_block():
+    text = str(evolve(found(usable=0.5, reacquire=0.005, others=0.2), verdict=Verdict("releases", "why")))
+    for word in (
+        "releases: why",
+        "10, 10.0 ms each",
+        "100.0 %",
+        "50 % usable",
+        "5.00 ms beside",
+        "others held it",
+    ):
+        assert word in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+# ---- for test suites ----
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Let probe() give out what a test prepared."""
+    results = []
+    monkeypatch.setattr(testing, "probe", lambda func, *args, budget, **kwargs: results.pop(0))
+    return results
+
+
+def judged(word, **figures):
+    return evolve(found(**figures), verdict=Verdict(word, "why"))
+
+
+@needs_gil
+def test_assert_releases_gil(measured):
+    measured += [judged("releases", held=0.05), judged("holds, blocks", held=1.0)]
+    assert assert_releases_gil(len).held.value == 0.05
+    with pytest.raises(AssertionError, match=r"f released the GIL for 0.0% of its time .* at least 90%"):
+        assert_releases_gil(len)
+
+
+@needs_gil
+def test_the_interval_decides_not_the_value(measured):
+    measured.append(evolve(judged("releases partly"), held=Estimate(0.12, 0.09, 0.15, 64)))
+    assert_releases_gil(len, at_least=0.9)
+
+
+def test_assert_max_stall(measured):
+    measured += [judged("holds, blocks", stall=0.5), judged("releases", stall=0.001)]
+    assert_max_stall(len, seconds=0.01)  # a single bad try is the machine's
+    measured += [judged("holds, blocks", stall=0.5)] * 3
+    with pytest.raises(AssertionError, match=r"made others wait 0\.500000 s"):
+        assert_max_stall(len, seconds=0.01)
+
+
+def test_a_starved_machine_skips_after_three_tries(measured):
+    measured += [judged("starved")] * 3
+    with pytest.raises(SkipTest, match="cannot tell whether f releases the GIL: why"):
+        assert_releases_gil(len)
+    measured += [judged("starved"), judged("too short to say"), judged("releases", held=0.0)]
+    assert_releases_gil(len)
+
+
+def test_bad_limits():
+    with pytest.raises(ValueError, match="at_least must be from 0 to 1, got 2"):
+        assert_releases_gil(len, at_least=2)
+    with pytest.raises(ValueError, match="seconds must be above 0, got 0"):
+        assert_max_stall(len, seconds=0)
+
+
+# ---- on the command line ----
+
+
+def test_probe_a_statement(capsys):
+    code, out, err = call(capsys, "probe", "zlib.compress(data)", "-s", "import zlib", "-s", "data = bytes(10**6)",
+                          "--budget", "200ms")  # fmt: skip
+    assert (code in (0, 3), err) == (True, "")
+    assert out.startswith("zlib.compress(data)\nverdict")
+
+
+def test_probe_several_statements_and_functions(capsys):
+    code, out, _ = call(capsys, "probe", "pass", "x = 1\ny = 2", "-m", "gc:collect", "--budget", "50ms")
+    assert code in (0, 3)
+    for word in ("statement", "pass", "gc:collect", "verdict"):
+        assert word in out
+
+
+def test_probe_as_json(capsys):
+    code, out, _ = call(capsys, "probe", "pass", "--budget", "50ms", "--json", "-")
+    (one,) = json.loads(out)
+    assert code in (0, 3)
+    assert {"held", "stall", "verdict", "usable", "time"} <= set(one)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to probe"),
+        (["1 +"], "SyntaxError"),
+        (["1 / 0"], "1 / 0: ZeroDivisionError: division by zero"),
+        (["pass", "-s", "import no_such_module"], "ModuleNotFoundError"),
+        (["pass", "--budget", "1ms"], "--budget must be from 10ms"),
+        (["-m", "json:nothing"], "AttributeError"),
+        (["pass", "--json", "/no/such/folder/x"], "cannot be written"),
+    ],
+)
+def test_wrong_probes_are_one_line(capsys, arguments, message):
+    code, out, err = call(capsys, "probe", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("gilcmp: ")
+    assert err.count("\n") == 1
+    assert message in err
