@@ -95,12 +95,10 @@ def test_ratio_of_sums():
     assert mixed == ratio_of_sums([(0.0, 1.0), (1.0, 1.0)] * 20)
 
 
-def clear(*words, **probing):
-    """Probe until the machine is not too busy to say, then check the verdict."""
+def clear(*call):
+    """Probe until the machine is not too busy to say."""
     for _ in range(5):
-        measured = (
-            gilcmp.probe(**probing) if "func" in probing else gilcmp.probe(*probing["call"], budget=0.3)
-        )
+        measured = gilcmp.probe(*call, budget=0.3)
         if measured.verdict not in ("starved", "too short to say"):
             break
     else:

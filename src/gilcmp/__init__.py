@@ -7,20 +7,32 @@ Examples
 >>> print(c)  # doctest: +SKIP
 """
 
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 from gilcmp._version import __version__
-from gilcmp.compare import Progress, compare
-from gilcmp.comparison import Cell, Comparison, load
-from gilcmp.environment import Environment, environment
-from gilcmp.estimate import Estimate
-from gilcmp.jobs import WrongAnswer
-from gilcmp.kernels import Kernel, kernels
-from gilcmp.probe import Probe, Stall, probe
-from gilcmp.request import default_workers
-from gilcmp.results import ResultError
-from gilcmp.strategies import PoolError, Strategy, strategies
-from gilcmp.verdict import Verdict
+
+if TYPE_CHECKING:
+    from gilcmp.atlas import Atlas, AtlasError, atlas
+    from gilcmp.compare import Progress, compare
+    from gilcmp.comparison import Cell, Comparison, load
+    from gilcmp.environment import Environment, environment
+    from gilcmp.estimate import Estimate
+    from gilcmp.jobs import WrongAnswer
+    from gilcmp.kernels import Kernel, kernels
+    from gilcmp.probe import Probe, Stall, probe
+    from gilcmp.request import default_workers
+    from gilcmp.results import ResultError
+    from gilcmp.strategies import PoolError, Strategy, strategies
+    from gilcmp.verdict import Verdict
 
 __all__ = [
+    "Atlas",
+    "AtlasError",
     "Cell",
     "Comparison",
     "Environment",
@@ -35,6 +47,7 @@ __all__ = [
     "Verdict",
     "WrongAnswer",
     "__version__",
+    "atlas",
     "compare",
     "default_workers",
     "environment",
@@ -43,3 +56,55 @@ __all__ = [
     "probe",
     "strategies",
 ]
+
+# Where each public name lives; it is imported from there when it is first asked for.
+_HOMES = {
+    "Atlas": "gilcmp.atlas",
+    "AtlasError": "gilcmp.atlas",
+    "Cell": "gilcmp.comparison",
+    "Comparison": "gilcmp.comparison",
+    "Environment": "gilcmp.environment",
+    "Estimate": "gilcmp.estimate",
+    "Kernel": "gilcmp.kernels",
+    "PoolError": "gilcmp.strategies",
+    "Probe": "gilcmp.probe",
+    "Progress": "gilcmp.compare",
+    "ResultError": "gilcmp.results",
+    "Stall": "gilcmp.probe",
+    "Strategy": "gilcmp.strategies",
+    "Verdict": "gilcmp.verdict",
+    "WrongAnswer": "gilcmp.jobs",
+    "atlas": "gilcmp.atlas",
+    "compare": "gilcmp.compare",
+    "default_workers": "gilcmp.request",
+    "environment": "gilcmp.environment",
+    "kernels": "gilcmp.kernels",
+    "load": "gilcmp.comparison",
+    "probe": "gilcmp.probe",
+    "strategies": "gilcmp.strategies",
+}
+
+
+class _Package(ModuleType):
+    """The package: public names on demand, and functions that are not hidden by the modules they are named after.
+
+    The import system binds each submodule to its package. gilcmp.compare and gilcmp.kernels are to be the function
+    and the mapping all the same, whether their modules have been imported or not.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'gilcmp' has no attribute {name!r}")
+        value = getattr(import_module(_HOMES[name]), name)
+        self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_HOMES})
+
+
+sys.modules[__name__].__class__ = _Package

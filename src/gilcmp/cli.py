@@ -232,16 +232,55 @@ def probe(
 
 def _statement(statement: str, setup: tuple[str, ...]) -> Callable[..., Any]:
     """Compile a statement to a function in a namespace that the setup has filled."""
+    from gilcmp.atlas import execute, statement_function
+
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    body = "\n".join(f"    {line}" for line in statement.splitlines() or [""])
     try:
         for code in setup:
-            exec(compile(code, "<setup>", "exec"), namespace)  # noqa: S102  # the user's own code
-        exec(compile(f"def statement():\n{body}", "<statement>", "exec"), namespace)  # noqa: S102
+            execute(code, "<setup>", namespace)
+        return statement_function(statement, namespace)
     except Exception as error:
         raise click.UsageError(f"{statement!r}: {type(error).__name__}: {error}") from None
-    function: Callable[..., Any] = namespace["statement"]
-    return function
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, metavar="[stdlib | numpy | FILE.toml] ...")
+@click.option("--budget", type=Duration(), default=0.3, help="Time for each statement, default: 300ms.")
+@click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
+@click.option("--markdown", is_flag=True, help="As Markdown, for documents.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown: bool, quiet: bool) -> None:
+    """Probe lists of statements: which of them release the GIL. Without arguments: the standard library."""
+    from attrs import asdict
+
+    from gilcmp.atlas import AtlasError
+    from gilcmp.atlas import atlas as measure
+    from gilcmp.compare import Progress
+    from gilcmp.show.terminal import atlas_markdown, render_atlas
+
+    if output not in (None, "-"):
+        _check_target(str(output))
+    if not 0.01 <= budget <= 3600:
+        raise click.UsageError(f"--budget must be from 10ms to 1 hour, got {budget} s")
+    found = []
+    with _progress(silent=quiet or output == "-" or markdown) as bar:
+
+        def tell(statement: str, done: int, total: int) -> None:
+            if bar is not None:
+                bar(Progress(statement.splitlines()[0], done / total, (total - done) * budget))
+
+        for source in sources or ("stdlib",):
+            try:
+                found.append(measure(source, budget=budget, progress=tell))
+            except (AtlasError, RuntimeError) as error:
+                raise click.UsageError(str(error)) from None
+    if output is not None:
+        _write([asdict(one) for one in found], output)
+    for one in found if output is None else ():
+        if markdown:
+            click.echo(atlas_markdown(one))
+        else:
+            _console().print(render_atlas(one))
 
 
 @cli.command("list")

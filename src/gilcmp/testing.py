@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 from unittest import SkipTest
 
-from gilcmp._gil import hold_gil, release_gil
+from gilcmp._gil import Sampler, hold_gil, release_gil
 from gilcmp.environment import gil_enabled
-from gilcmp.probe import Probe, probe
+from gilcmp.probe import BIAS, LOST, MIN_SAMPLES, PACE, Probe, probe
 
-__all__ = ["assert_max_stall", "assert_releases_gil", "hold_gil", "release_gil"]
+__all__ = ["Watched", "assert_max_stall", "assert_releases_gil", "hold_gil", "release_gil"]
 
 TRIES = 3
 
@@ -47,7 +47,7 @@ def assert_releases_gil(
     """
     if not 0 <= at_least <= 1:
         raise ValueError(f"at_least must be from 0 to 1, got {at_least}")
-    found = _decided(func, args, kwargs, budget)
+    found = decided(func, args, kwargs, budget)
     if gil_enabled() and 1 - found.held.low < at_least:
         raise AssertionError(
             f"{found.name} released the GIL for {1 - found.held.value:.1%} of its time "
@@ -66,11 +66,11 @@ def assert_max_stall(
     """
     if not seconds > 0:
         raise ValueError(f"seconds must be above 0, got {seconds}")
-    found = _decided(func, args, kwargs, budget)
+    found = decided(func, args, kwargs, budget)
     for _ in range(TRIES - 1):
         if not found.stall.p99 > seconds:
             return found
-        found = _decided(func, args, kwargs, budget)
+        found = decided(func, args, kwargs, budget)
     if found.stall.p99 > seconds:
         raise AssertionError(
             f"{found.name} made others wait {found.stall.p99:.6f} s for the GIL (99th percentile of "
@@ -79,7 +79,37 @@ def assert_max_stall(
     return found
 
 
-def _decided(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], budget: float) -> Probe:
+class Watched:
+    """Watches the calling thread while a block runs once, such as the body of a test."""
+
+    def __enter__(self) -> Watched:
+        self._sampler = Sampler(PACE, 60.0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.counts = self._sampler.stop()
+
+    def require(self, at_least: float, name: str) -> None:
+        """Raise AssertionError unless the GIL was released for that share of the block's time."""
+        counts = self.counts
+        if counts is None or not gil_enabled():  # forked away from the sampler, or nothing to hold
+            return
+        seen = counts["held"] + counts["other"] + counts["free"]
+        if counts["samples"] < MIN_SAMPLES or counts["dropped"] > LOST * (seen + counts["dropped"]):
+            raise SkipTest(
+                f"cannot tell whether {name} releases the GIL: {counts['samples']} looks in {seen * 1e3:.1f} ms, "
+                f"{counts['dropped'] * 1e3:.1f} ms unseen"
+            )
+        released = 1 - counts["held"] / seen
+        if released + BIAS < at_least:
+            raise AssertionError(
+                f"{name} released the GIL for {released:.1%} of its {seen * 1e3:.1f} ms, it should for at least "
+                f"{at_least:.0%} (longest hold: {counts['longest_hold'] * 1e3:.2f} ms)"
+            )
+
+
+def decided(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], budget: float) -> Probe:
+    """Probe until the machine is not too busy to say, or skip the test after three tries."""
     for _ in range(TRIES):
         found = probe(func, *args, budget=budget, **kwargs)
         if found.verdict not in ("starved", "too short to say"):

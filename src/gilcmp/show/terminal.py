@@ -16,6 +16,7 @@ from gilcmp.environment import Environment
 from gilcmp.show import words
 
 if TYPE_CHECKING:
+    from gilcmp.atlas import Atlas, Entry
     from gilcmp.comparison import Cell, Comparison
     from gilcmp.probe import Probe
 
@@ -38,10 +39,12 @@ def _text(text: str, style: str = "") -> Text:
 
 def comparison_text(comparison: Comparison, width: int | None = None) -> str:
     """Return a comparison as plain text."""
-    console = Console(file=StringIO(), width=width or NARROW, color_system=None, legacy_windows=False)
-    console.print(render(comparison))
-    file = console.file
-    assert isinstance(file, StringIO)  # noqa: S101  # for the type checker
+    return _plain(render(comparison), width=width or NARROW)
+
+
+def _plain(*things: RenderableType, width: int = NARROW) -> str:
+    file = StringIO()
+    Console(file=file, width=width, color_system=None, legacy_windows=False).print(*things)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
@@ -194,11 +197,7 @@ def _stall(found: Probe) -> str:
 
 def probe_text(found: Probe) -> str:
     """Return a probe as plain text."""
-    console = Console(file=StringIO(), width=NARROW, color_system=None, legacy_windows=False)
-    console.print(_text(found.name, "bold"), pairs(probe_rows(found)))
-    file = console.file
-    assert isinstance(file, StringIO)  # noqa: S101  # for the type checker
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    return _plain(_text(found.name, "bold"), pairs(probe_rows(found)))
 
 
 def probe_table(probes: Sequence[Probe]) -> Table:
@@ -219,3 +218,68 @@ def probe_table(probes: Sequence[Probe]) -> Table:
         )
         table.add_row(*map(_text, values))
     return table
+
+
+ATLAS_HEADINGS = ("statement", "time", "held", "usable", "verdict")
+
+
+def _atlas_row(entry: Entry) -> tuple[str, ...]:
+    if entry.probe is None:
+        return (entry.statement, "", "", "", entry.error or "")
+    found = entry.probe
+    return (
+        entry.statement,
+        words.seconds(found.time),
+        f"{100 * found.held.value:.1f} %",
+        words.percent(found.usable),
+        found.verdict.word,
+    )
+
+
+def render_atlas(found: Atlas) -> RenderableType:
+    """Return an atlas for a rich console, a table a group."""
+    parts: list[RenderableType] = [_text(found.title, "bold")]
+    for group in dict.fromkeys(entry.group for entry in found):
+        table = Table(
+            box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", title_justify="left"
+        )
+        for heading in (group, *ATLAS_HEADINGS[1:]):
+            right = heading in ("time", "held", "usable")
+            table.add_column(_text(heading), overflow="fold", justify="right" if right else "left")
+        for entry in found:
+            if entry.group == group:
+                table.add_row(*map(_text, _atlas_row(entry)))
+        parts += [Text(), table]
+    parts += [Text(), _text(atlas_reading(found))]
+    return Group(*parts)
+
+
+def atlas_reading(found: Atlas) -> str:
+    """Say what an atlas was measured on, and how to read it."""
+    environment = found.environment
+    counted = [entry.probe.verdict.word for entry in found if entry.probe]
+    counts = ", ".join(f"{word}: {counted.count(word)}" for word in dict.fromkeys(sorted(counted)))
+    return (
+        f"{environment.implementation} {environment.python}, GIL {'on' if environment.gil_enabled else 'off'}, "
+        f"{environment.cpu}, {environment.system}. {counts}; errors: {len(found) - len(counted)}."
+    )
+
+
+def atlas_text(found: Atlas) -> str:
+    """Return an atlas as plain text."""
+    return _plain(render_atlas(found))
+
+
+def atlas_markdown(found: Atlas) -> str:
+    """Return an atlas as Markdown."""
+    lines = [f"## {found.title}", "", atlas_reading(found), ""]
+    for group in dict.fromkeys(entry.group for entry in found):
+        lines += [f"### {group}", "", f"| {' | '.join(ATLAS_HEADINGS)} |", "| --- | --: | --: | --: | --- |"]
+        for entry in found:
+            if entry.group == group:
+                statement, *rest = (
+                    cell.replace("|", "\\|").replace("\n", " ; ") for cell in _atlas_row(entry)
+                )
+                lines.append(f"| `{statement}` | {' | '.join(rest)} |")
+        lines.append("")
+    return "\n".join(lines)
