@@ -80,10 +80,13 @@ def probed(source, statement):
     module.execute(group.setup, "<setup>", namespace)
     for _ in range(5):
         entry = module._entry(group.name, statement, namespace, None, 0.2)
-        assert entry.error is None, entry.error
-        if entry.probe.verdict not in ("starved", "too short to say"):
-            return entry.probe
-    return pytest.skip(entry.probe.verdict.reason)
+        if entry.error or entry.probe.verdict not in ("starved", "too short to say"):
+            break
+    module._run(lambda: module.clear(namespace))
+    assert entry.error is None, entry.error
+    if entry.probe.verdict in ("starved", "too short to say"):
+        pytest.skip(entry.probe.verdict.reason)
+    return entry.probe
 
 
 @needs_gil
