@@ -109,7 +109,7 @@ def environment() -> Environment:
         extension_flags=flags,
         cpu=_cpu_model(),
         cpus_logical=os.cpu_count() or 1,
-        cpus_allowed=_cpus_allowed(),
+        cpus_allowed=cpus_allowed(),
         cpus_physical=psutil.cpu_count(logical=False),
         cpu_quota=cpu_quota(),
         load=(load[0], load[1], load[2]),
@@ -154,7 +154,8 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def _cpus_allowed() -> int:
+def cpus_allowed() -> int:
+    """CPUs that this process may run on by its affinity mask."""
     count = getattr(os, "process_cpu_count", None)  # 3.13+, honours PYTHON_CPU_COUNT as well
     if count is not None:
         return count() or 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +13,13 @@ from typing import Any
 from attrs import evolve, frozen
 
 from gilcmp import _gil
-from gilcmp.environment import gil_enabled
+from gilcmp.environment import cpus_allowed, gil_enabled
 from gilcmp.estimate import Estimate, middle, ratio_of_sums
 from gilcmp.verdict import Verdict
 
-PACE = 20e-6  # seconds between two looks of the sampler while `held` is measured
+# Seconds between two looks of the sampler while `held` is measured: where it can have a core of its own, and where
+# it has to share one
+PACE, SHARED_PACE = 2e-6, 50e-6
 WAITER_PAUSE = 1e-3
 MAX_CALLS = 10**9
 MAX_WAITS = 100_000
@@ -107,8 +108,9 @@ class Probe:
 def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs: Any) -> Probe:
     """Measure for how much of its time a call holds the GIL, and how long it makes others wait.
 
-    A native thread looks at the interpreter's lock every 20 microseconds without ever asking for it, while
-    `func` is called again and again; another one asks for the lock about every millisecond and times its waits.
+    A native thread looks at the interpreter's lock every 2 microseconds (50 on a single CPU) without ever asking
+    for it, while `func` is called again and again; another one asks for the lock about every millisecond and times
+    its waits.
     Nothing is preloaded or traced.
 
     Parameters
@@ -142,17 +144,22 @@ def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs
         raise ValueError(f"budget must be from 0.01 to 3600 seconds, got {budget}")
     name = getattr(func, "__qualname__", None) or type(func).__name__
     call = _Call(func, args, kwargs)
-    first = call.watched(0.0, PACE, longest=budget)
+    pace = best_pace()
+    first = call.watched(0.0, pace, longest=budget)
     if first.time > budget * HELD:
         return _concluded(name, call, first, first, first.waits, math.nan)
-    held = call.watched(budget * HELD, PACE, waiter=False)
-    # a spinning sampler needs a core of its own
-    shape = call.watched(budget * SHAPE, 0.0, waiter=False) if (os.cpu_count() or 1) > 1 else held
+    held = call.watched(budget * HELD, pace, waiter=False)
+    shape = call.watched(budget * SHAPE, 0.0, waiter=False) if pace == PACE else held
     stalls = call.watched(budget * STALLS, None)
     reacquire = math.nan
     if held.share < HOLDS and shape.hand_overs * sys.getswitchinterval() < budget and gil_enabled():
         reacquire = call.beside_busy_thread(budget * BESIDE, held.time, shape.hand_overs)
     return _concluded(name, call, held, shape, stalls.waits, reacquire)
+
+
+def best_pace() -> float:
+    """Seconds between two looks of the sampler that suit the CPUs at hand."""
+    return PACE if cpus_allowed() > 1 else SHARED_PACE
 
 
 @frozen

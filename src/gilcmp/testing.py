@@ -12,7 +12,7 @@ from unittest import SkipTest
 
 from gilcmp._gil import Sampler, hold_gil, release_gil
 from gilcmp.environment import gil_enabled
-from gilcmp.probe import BIAS, LOST, MIN_SAMPLES, PACE, Probe, probe
+from gilcmp.probe import BIAS, LOST, MIN_SAMPLES, Probe, best_pace, probe
 
 __all__ = ["Watched", "assert_max_stall", "assert_releases_gil", "hold_gil", "release_gil"]
 
@@ -83,7 +83,7 @@ class Watched:
     """Watches the calling thread while a block runs once, such as the body of a test."""
 
     def __enter__(self) -> Watched:
-        self._sampler = Sampler(PACE, 60.0)
+        self._sampler = Sampler(best_pace(), 60.0)
         return self
 
     def __exit__(self, *error: object) -> None:

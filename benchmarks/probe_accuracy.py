@@ -1,0 +1,280 @@
+"""How exact the probe is, beside its peers: ``python benchmarks/probe_accuracy.py`` (pip install '.[peers]').
+
+Ground truth is native code that holds the GIL for a known share of each period and measures that share with the
+clock (`gilcmp._gil.alternate`). gilcmp gets 0.5 s a case. Peers get 3 s each, in a process of their own, at their
+best settings; those that are not installed, or fail here, are named. What each costs is the time that a fixed
+amount of work takes beside it, over the time without, alternating.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import gilcmp
+from gilcmp import _gil
+from gilcmp.estimate import middle
+from gilcmp.probe import best_pace
+
+PERIODS = (40e-6, 1e-3, 10e-3)
+DUTIES = (0.0, 0.10, 0.25, 0.50, 0.75, 0.90, 1.0)
+OURS, THEIRS = 0.5, 3.0
+PEERS = ("gilknocker", "gil_load", "py-spy", "profiling.sampling")
+
+
+class Truth:
+    """Alternates, and notes what the share really was.
+
+    The median call counts: while the probe lets others ask for the lock, getting it back takes its time.
+    """
+
+    def __init__(self, period: float, duty: float, once: float) -> None:
+        self.arguments = (duty * period, (1 - duty) * period, once)
+        self.shares: list[float] = []
+
+    def __call__(self) -> None:
+        self.shares.append(_gil.alternate(*self.arguments))
+
+    @property
+    def value(self) -> float:
+        return middle(self.shares)
+
+
+def ours() -> list[dict[str, float]]:
+    """Probe every case."""
+    rows = []
+    for period in PERIODS:
+        for duty in DUTIES:
+            truth = Truth(period, duty, 0.05)
+            found = gilcmp.probe(truth, budget=OURS)
+            rows.append(
+                {"period": period, "duty": duty, "truth": truth.value, "held": found.held.value,
+                 "low": found.held.low, "high": found.held.high}
+            )  # fmt: skip
+    return rows
+
+
+# ---- peers, each in a process of its own ----
+
+
+def child(peer: str, period: float, duty: float, seconds: float) -> None:
+    """Alternate beside a peer that lives in this process, and print truth and figure as JSON."""
+    truth = Truth(period, duty, seconds)
+    figure = None
+    if peer == "gilknocker":
+        import gilknocker
+
+        knocker = gilknocker.KnockKnock(1000)
+        knocker.start()
+        truth()
+        figure = knocker.contention_metric
+        knocker.stop()
+    elif peer == "gil_load":
+        import gil_load
+
+        gil_load.init()
+        gil_load.start(av_sample_interval=50e-6)
+        truth()
+        gil_load.stop()
+        figure = float(
+            gil_load.get()[0][0] if isinstance(gil_load.get()[0], list | tuple) else gil_load.get()[0]
+        )
+    else:  # one that looks in from outside
+        print("ready", flush=True)
+        truth()
+    print(json.dumps({"truth": truth.value, "figure": figure}))
+
+
+def work(amount: int) -> None:
+    """Do a fixed amount of work, half of it with the GIL released, and print the seconds it took."""
+    from gilcmp import _kernels
+
+    began = time.perf_counter()
+    for _ in range(amount):
+        _kernels.count_gil(400_000)
+        _kernels.count_nogil(400_000)
+    print(time.perf_counter() - began)
+
+
+def command(peer: str, *arguments: str) -> list[str]:
+    """Return the command that runs this file beside a peer."""
+    module = ["-m", "gil_load"] if peer == "gil_load" else []
+    return [sys.executable, *module, str(Path(__file__).resolve()), *arguments]
+
+
+def from_inside(peer: str, period: float, duty: float) -> tuple[float, float]:
+    done = subprocess.run(
+        command(peer, "--child", peer, str(period), str(duty), str(THEIRS)),
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["failed"])[-1])
+    result = json.loads(done.stdout.splitlines()[-1])
+    return result["truth"], result["figure"]
+
+
+def from_outside(peer: str, period: float, duty: float) -> tuple[float, float]:
+    """Let py-spy or profiling.sampling look at a child, counting only what has the GIL."""
+    arguments = ["--child", "outside", str(period), str(duty), str(THEIRS + 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "samples"
+        process = subprocess.Popen(command("", *arguments), stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        if peer == "py-spy":
+            tool = [
+                "py-spy",
+                "record",
+                "--gil",
+                "-r",
+                "500",
+                "-d",
+                str(int(THEIRS)),
+                "-f",
+                "raw",
+                "-o",
+                str(out),
+            ]
+            tool += ["-p", str(process.pid)]
+        else:
+            tool = [
+                sys.executable,
+                "-m",
+                "profiling.sampling",
+                "attach",
+                "--mode",
+                "gil",
+                "-d",
+                str(int(THEIRS)),
+            ]
+            tool += ["--collapsed", "-o", str(out), str(process.pid)]
+        try:
+            done = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=False)
+            rest = process.communicate(timeout=60)[0]
+        finally:
+            process.kill()
+        if done.returncode or not out.exists():
+            raise RuntimeError((done.stderr.strip().splitlines() or ["no samples"])[-1])
+        samples = sum(int(line.rsplit(" ", 1)[1]) for line in out.read_text().splitlines() if line.strip())
+    rate = 500 if peer == "py-spy" else 10_000
+    return json.loads(rest.splitlines()[-1])["truth"], samples / (rate * THEIRS)
+
+
+def available(peer: str) -> str | None:
+    """Say why a peer cannot be measured here; None where it can."""
+    try:
+        if peer in ("gilknocker", "gil_load"):
+            from_inside(peer, 1e-3, 0.5)
+        elif peer == "profiling.sampling" and sys.version_info < (3, 15):
+            return "from Python 3.15 on"
+        else:
+            from_outside(peer, 1e-3, 0.5)
+    except subprocess.TimeoutExpired:
+        return "it hung"
+    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+        return str(error)
+    return None
+
+
+def slowdown(tool: str, pairs: int = 15) -> float:
+    """Time of a fixed amount of work beside a tool over the time without, median of alternating pairs."""
+    ratios = []
+    for _ in range(pairs):
+        alone, beside = (timed_work(which) for which in ("", tool))
+        ratios.append(beside / alone)
+    return middle(ratios)
+
+
+def timed_work(tool: str) -> float:
+    done = subprocess.run(
+        command(tool, "--work", tool or "none"), capture_output=True, text=True, timeout=60, check=True
+    )
+    return float(done.stdout.split()[-1])
+
+
+def work_beside(tool: str) -> None:
+    """Start what is in this process, then do the work."""
+    keep: object = None
+    if tool == "gilcmp":
+        keep = _gil.Sampler(best_pace(), 5.0)
+    elif tool == "gilknocker":
+        import gilknocker
+
+        keep = gilknocker.KnockKnock(1000)
+        keep.start()
+    elif tool == "gil_load":
+        import gil_load
+
+        gil_load.init()
+        gil_load.start(av_sample_interval=50e-6)
+    elif tool == "py-spy":
+        tool_command = ["py-spy", "record", "--gil", "-r", "500", "-d", "60", "-f", "raw", "-o", os.devnull]
+        keep = subprocess.Popen(
+            [*tool_command, "-p", str(os.getpid())], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(1)  # until it has attached
+    work(800)
+    if tool == "py-spy":
+        keep.kill()  # type: ignore[union-attr]
+    elif tool == "gilcmp":
+        keep.stop()  # type: ignore[union-attr]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--peers", default=",".join(PEERS), help="which peers; empty: gilcmp alone")
+    arguments = parser.parse_args()
+    if arguments.child:
+        peer, period, duty, seconds = arguments.child
+        return child(peer, float(period), float(duty), float(seconds))
+    if arguments.work:
+        return work_beside(arguments.work)
+
+    rows = ours()
+    print(f"gilcmp, {OURS} s a case (points of the held share):")
+    print("  period    duty   truth    held  error  interval holds the truth")
+    for row in rows:
+        error = 100 * (row["held"] - row["truth"])
+        holds = "yes" if row["low"] <= row["truth"] <= row["high"] else "NO"
+        case = f"{row['period'] * 1e3:6.2f} ms {row['duty']:4.0%}"
+        print(f"  {case}  {row['truth']:.4f}  {row['held']:.4f}  {error:+5.2f}  {holds}")
+    errors = [abs(row["held"] - row["truth"]) * 100 for row in rows]
+    print(f"  median error {middle(errors):.2f}, worst {max(errors):.2f} points")
+
+    print(f"\nworst error by period, in points, and what it costs (peers: {THEIRS:.0f} s a case):")
+    print("                      " + "".join(f"{period * 1e3:8.2f} ms" for period in PERIODS) + "   slowdown")
+    worst = [
+        max(abs(r["held"] - r["truth"]) * 100 for r in rows if r["period"] == period) for period in PERIODS
+    ]
+    print(
+        "  gilcmp              "
+        + "".join(f"{value:11.2f}" for value in worst)
+        + f"   {slowdown('gilcmp'):.3f}x"
+    )
+    for peer in filter(None, arguments.peers.split(",")):
+        reason = available(peer)
+        if reason:
+            print(f"  {peer:20}not measured: {reason}")
+            continue
+        measure = from_inside if peer in ("gilknocker", "gil_load") else from_outside
+        worst = []
+        for period in PERIODS:
+            pairs = [measure(peer, period, duty) for duty in DUTIES]
+            worst.append(max(abs(figure - truth) * 100 for truth, figure in pairs))
+        print(
+            f"  {peer:20}" + "".join(f"{value:11.2f}" for value in worst) + f"   {slowdown(peer):.3f}x",
+            flush=True,
+        )
+    return None
+
+
+if __name__ == "__main__":
+    main()
