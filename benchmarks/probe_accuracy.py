@@ -82,9 +82,7 @@ def child(peer: str, period: float, duty: float, seconds: float) -> None:
         gil_load.start(av_sample_interval=50e-6)
         truth()
         gil_load.stop()
-        figure = float(
-            gil_load.get()[0][0] if isinstance(gil_load.get()[0], list | tuple) else gil_load.get()[0]
-        )
+        figure = float(gil_load.get()[0]["held"])
     else:  # one that looks in from outside
         print("ready", flush=True)
         truth()
