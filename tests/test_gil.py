@@ -32,6 +32,14 @@ def native_threads():
     return psutil.Process().num_threads()
 
 
+def no_more_threads_than(before):
+    """Tell whether the process comes down to so many threads: one that has done its work may take a moment to end."""
+    deadline = _gil.now() + 10**10
+    while native_threads() > before and _gil.now() < deadline:
+        _gil.release_gil(1e-3)
+    return native_threads() <= before
+
+
 def test_the_lock_can_be_watched_here():
     assert _gil.why_not() is None
 
@@ -119,7 +127,7 @@ def test_nested_and_forgotten_samplers_leave_nothing():
         del outer  # never stopped
         _gil.Waiter(1e-4, 10)
     gc.collect()
-    assert native_threads() == before
+    assert no_more_threads_than(before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -160,7 +168,7 @@ def test_a_thousand_starts_and_stops_from_eight_threads_with_forks_and_exception
         thread.join()
     assert failures == []
     gc.collect()
-    assert native_threads() == before
+    assert no_more_threads_than(before)
 
 
 @pytest.mark.parametrize(
