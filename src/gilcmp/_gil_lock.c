@@ -174,7 +174,8 @@ struct gilcmp_sampler {
     gilcmp_lock lock;
     int64_t pace;
     gilcmp_counts counts;
-    volatile int stop, running;
+    volatile int stop, running, armed; /* armed: the watched thread is back from starting the sampler */
+    int64_t stopped_at;
     PyThread_type_lock ended; /* held until the thread is through with this memory */
 };
 
@@ -202,7 +203,7 @@ static void sample(void *argument)
 #ifdef __linux__
     prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0); /* timers are otherwise late by up to 50 us, this thread's only */
 #endif
-    const int64_t began = gilcmp_now();
+    int64_t began = gilcmp_now();
     int64_t then = began;
     gilcmp_state before = gilcmp_read_lock(&sampler->lock);
     int64_t held_since = then, free_since = 0;
@@ -219,6 +220,13 @@ static void sample(void *argument)
         gilcmp_state state = gilcmp_read_lock(&sampler->lock);
         int64_t now = gilcmp_now();
         int64_t passed = now - then;
+        if (!LOAD(sampler->armed)) { /* what the watched thread does to start and stop us is not its work */
+            began = then = held_since = now;
+            before = state;
+            continue;
+        }
+        if (LOAD(sampler->stop) && now > sampler->stopped_at)
+            break;
         counts->samples++;
         if (passed > gap) {
             counts->dropped += passed;
@@ -289,11 +297,13 @@ gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int6
     while (!LOAD(sampler->running))
         gilcmp_pause(20000);
     Py_END_ALLOW_THREADS
+    STORE(sampler->armed, 1);
     return sampler;
 }
 
 void gilcmp_sampler_stop(gilcmp_sampler *sampler, gilcmp_counts *counts)
 {
+    sampler->stopped_at = gilcmp_now();
     STORE(sampler->stop, 1);
     Py_BEGIN_ALLOW_THREADS
     PyThread_acquire_lock(sampler->ended, WAIT_LOCK);
