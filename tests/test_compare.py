@@ -241,7 +241,7 @@ def test_several_kernels_in_one_run():
 def test_a_round_is_measured_however_small_the_budget():
     found = gilcmp.compare("count", strategies="threads", workers=1, size="small", budget=0.001)
     assert all(len(cell.rounds) == 1 for cell in found)
-    assert all(cell.verdict == "too noisy" for cell in found)
+    assert all(cell.verdict in ("too noisy", "starved") for cell in found)
 
 
 @pytest.mark.parametrize(
