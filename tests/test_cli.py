@@ -211,6 +211,8 @@ def test_ctrl_c_saves_what_is_finished_and_leaves_no_process(tmp_path, who):
         [sys.executable, "-m", "gilcmp", "compare", "count", "--size", "small", "--workers", "2", "--budget", "2m",
          "-o", str(path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # a script's background job has SIGINT ignored, and so have its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
     )  # fmt: skip
     workers = []
     deadline = time.monotonic() + 60

@@ -228,6 +228,18 @@ def test_saving_replaces_as_a_whole(run, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
 
 
+def test_what_a_link_points_to_is_replaced(run, tmp_path):
+    real, link = tmp_path / "real.json", tmp_path / "link.json"
+    real.write_text("old")
+    try:
+        link.symlink_to(real)
+    except OSError:
+        pytest.skip("links are not allowed here")
+    save_run(run, link)
+    assert link.is_symlink()
+    assert load_run(real) == run
+
+
 def test_a_full_disk_leaves_the_old_file(run, tmp_path, monkeypatch):
     path = tmp_path / "run.json"
     path.write_text("old")

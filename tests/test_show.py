@@ -46,6 +46,16 @@ def test_starved_cells_are_counted_not_reported():
     assert "starved" in str(comparison)
 
 
+def test_cells_that_failed_are_told_and_not_counted_as_noise():
+    serial = [observation(n) for n in range(1, 9)]
+    cells = [record(rounds=serial), record("python", "processes", 2, error="cannot be sent")]
+    comparison = gilcmp.Comparison(made_up_run(cells))
+    told = " ".join(comparison.findings)
+    assert "no clear answer" not in told
+    assert "cannot be sent" in told
+    assert comparison["processes"].verdict == "not measured"
+
+
 def test_functions_of_the_users_get_sentences_too():
     numbers = range(1, 9)
     cells = [

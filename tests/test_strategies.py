@@ -139,6 +139,8 @@ def test_resolve_takes_names_factories_and_mappings():
         (["threads", "threads"], "'threads' twice"),
         ([7], "must be a name or an executor factory, got 7"),
         (7, "must be names or executor factories, got 7"),
+        ({"x": 3}, r"strategies\['x'\] must be an executor factory, got 3"),
+        ({"serial": ThreadPoolExecutor}, "must not take the name of a ready-made one, got 'serial'"),
     ],
 )
 def test_resolve_refuses(wanted, message):
@@ -163,3 +165,13 @@ def test_serial_executor_runs_at_once():
         assert list(executor.map(tasks.double, [1, 2])) == [2, 4]
         with pytest.raises(LookupError):
             executor.submit(tasks.fails_on_three, 3)
+
+
+def test_an_exception_of_a_thread_that_speaks_of_pickles_is_its_own():
+    def work(task):
+        raise TypeError("cannot pickle cucumber")
+
+    pool = Pool.open(strategies["threads"], 1)
+    with pytest.raises(TypeError, match="cucumber"):
+        pool.run(work, [1])
+    pool.close()

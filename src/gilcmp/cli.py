@@ -164,7 +164,7 @@ def compare(
         failure: BaseException | None = None
         try:
             result = _measure(session)
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
             failure, result = error, session.comparison()
     if result.cells or failure is None:
         _show_run(result, to_stdout=to_stdout)
@@ -380,7 +380,7 @@ def _function(work: tuple[str, ...]) -> Callable[..., Any]:
         found: Any = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
-    except Exception as error:  # whatever importing a stranger's module raises
+    except (Exception, SystemExit) as error:  # whatever importing a stranger's module raises
         raise click.UsageError(f"{work[0]}: {type(error).__name__}: {error}") from None
     if not callable(found):
         raise click.UsageError(f"{work[0]} must be callable, got {type(found).__name__}")
@@ -395,7 +395,7 @@ def _check_target(output: str) -> None:
         check_writable(output)
     except (OSError, ValueError) as error:
         raise click.UsageError(
-            f"--output {output!r} cannot be written: {getattr(error, 'strerror', None) or error}"
+            f"{output!r} cannot be written: {getattr(error, 'strerror', None) or error}"
         ) from None
 
 
@@ -418,7 +418,11 @@ def _failed(error: BaseException) -> int:
     notes = getattr(error, "__notes__", [])
     if notes:
         traceback.print_exception(error, limit=-3)
-    return _complain(f"{type(error).__name__}: {error} ({'; '.join(notes)})" if notes else str(error))
+    return _complain(
+        f"{type(error).__name__}: {error} ({'; '.join(notes)})"
+        if notes
+        else str(error) or type(error).__name__
+    )
 
 
 def _save(result: Any, output: str) -> int:

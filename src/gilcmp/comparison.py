@@ -79,7 +79,7 @@ class Cell:
     def verdict(self) -> Verdict:
         """The verdict, with its reason."""
         if self.error and not self.rounds:
-            return Verdict("too noisy", f"nothing was measured: {self.error}")
+            return Verdict("not measured", self.error)
         return self._judgement.verdict
 
     @cached_property

@@ -156,12 +156,10 @@ def _cpu_model() -> str:
 
 def cpus_allowed() -> int:
     """CPUs that this process may run on by its affinity mask."""
-    count = getattr(os, "process_cpu_count", None)  # 3.13+, honours PYTHON_CPU_COUNT as well
-    if count is not None:
-        return count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    # from 3.13 on PYTHON_CPU_COUNT sets what Python says: it may lower the count, not raise it above the mask
+    told = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(told, len(affinity(0))) if affinity else told
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:

@@ -38,7 +38,7 @@ def findings(cells: Sequence[CellLike], environment: Environment) -> list[str]:
         sentences = _twins(mine, environment.cpus) or _best(mine, environment.cpus)
         if sentences:
             told.append(f"{kernel}: {' '.join(sentences)}")
-    unsaid = [cell for cell in cells if cell.verdict.word in ("starved", "too noisy")]
+    unsaid = [cell for cell in cells if not cell.error and cell.verdict.word in ("starved", "too noisy")]
     if unsaid:
         starved = sum(cell.verdict.word == "starved" for cell in unsaid)
         told.append(

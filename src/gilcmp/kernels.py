@@ -96,6 +96,8 @@ class Kernel:
         Changes when the work that a size stands for changes; runs of different versions do not compare.
     tolerance : float
         Largest relative difference between two answers that count as the same; 0: they must be equal.
+    most : int
+        The largest size that can be asked for.
     largest : int
         The largest size that calibration chooses by itself (larger ones can be asked for).
     """
@@ -116,6 +118,7 @@ class Kernel:
     version: int = 1
     tolerance: float = 0.0
     largest: int = SIZE_MAX
+    most: int = SIZE_MAX
 
     @property
     def implementations(self) -> Mapping[str, Callable[..., Any]]:
@@ -130,7 +133,7 @@ class Kernel:
             if not (size.isascii() and size.isdecimal() and len(size) < 20):
                 raise ValueError(f"size must be {', '.join(self.sizes)} or a number, got {size!r}")
             size = int(size)
-        return integer("size", size, 1, SIZE_MAX)
+        return integer("size", size, 1, self.most)
 
     def inputs(self, size: int, seed: int = 0) -> Any:
         """Return the inputs, made once per process from `size` and `seed`, then cached."""
@@ -258,6 +261,7 @@ _ENTRIES = [
         ),
         work=lambda size: size * size,
         largest=1 << 15,
+        most=1 << 15,
     ),
     Kernel(
         name="primes",
@@ -283,6 +287,7 @@ _ENTRIES = [
         ),
         tolerance=1e-12,
         largest=4_000_000,
+        most=1 << 27,
     ),
     Kernel(
         name="blur",
@@ -299,6 +304,7 @@ _ENTRIES = [
         work=lambda size: size * size,
         tolerance=1e-6,
         largest=2048,
+        most=1 << 15,
     ),
     Kernel(
         name="pi",
@@ -324,6 +330,7 @@ _ENTRIES = [
         call=lambda function, inputs, size, start, stop: sum(function(a, b) for a, b in inputs[start:stop]),
         work=lambda size: LEVENSHTEIN_PAIRS * size * size,
         largest=1 << 14,
+        most=1 << 16,
     ),
 ]
 

@@ -17,6 +17,7 @@ DEFAULT_STRATEGIES = ("serial", "threads", "processes")
 TASKS_PER_WORKER = 4  # so that uneven tasks even out
 MIN_TASKS = 16
 MAX_TASKS = 10**7
+MAX_KERNEL_TASKS = 10_000  # handing over more takes longer than any round should
 
 Work: TypeAlias = (
     str | Kernel | Callable[..., Any] | Mapping[str, Callable[..., Any]] | Sequence[str | Kernel]
@@ -87,6 +88,10 @@ class Request:
             if tasks is not None and not isinstance(tasks, int):
                 raise TypeError(f"for a kernel, tasks must be how many, got {type(tasks).__name__}")
             groups = []
+            if isinstance(tasks, int):
+                integer("tasks", tasks, 1, MAX_KERNEL_TASKS)
+            if names is not None and not names:
+                raise ValueError("implementations must name at least one, got none")
             for kernel in _kernels(work):
                 number = None if size is None else kernel.size(size)
                 used = implementation_names(kernel, names)

@@ -294,7 +294,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
     """Write a run so that `path` is either the old file or the whole new one, whatever happens meanwhile."""
-    target = Path(path)
+    target = Path(path).resolve()  # what a link points to is replaced, not the link
     text = to_json(run)
     if _is_special(target):  # a device or a pipe is written to, not replaced
         target.write_text(text, encoding="utf-8")

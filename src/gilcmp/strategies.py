@@ -152,6 +152,11 @@ def resolve(wanted: Any) -> list[Strategy]:
         For a name that does not exist, cannot be used here, or comes twice.
     """
     if isinstance(wanted, Mapping):
+        for name, factory in wanted.items():
+            if not callable(factory):
+                raise TypeError(f"strategies[{name!r}] must be an executor factory, got {factory!r}")
+            if name in strategies:
+                raise ValueError(f"strategies must not take the name of a ready-made one, got {name!r}")
         found = [
             Strategy(str(name), "an executor of the user's", factory) for name, factory in wanted.items()
         ]
@@ -273,9 +278,9 @@ class Pool:
             process_cpu = time.process_time_ns() - cpu_before
             return [future.result() for future in futures if future.done()], start, end, process_cpu
         except BrokenExecutor as error:
-            raise PoolError(f"the workers of {self.strategy.name} x {self.workers} died") from error
+            raise PoolError(f"the workers of {self.strategy.name} x {self.workers} died ({error})") from error
         except Exception as error:
-            if _is_pickling_error(error):
+            if self._children and _is_pickling_error(error):  # threads send nothing anywhere
                 raise PoolError(f"cannot be sent to another process: {error}") from error
             raise
         finally:

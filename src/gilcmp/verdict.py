@@ -21,7 +21,7 @@ TAKING_TURNS = 0.25  # share of the workers' time that is blocked, at least, whe
 WIDE = 0.3  # width, as a share of the value, beyond which an interval from no gain to some is no answer
 MORE_CPU_TIME = 1.15  # times the CPU time of the serial cell, from which on the CPUs themselves were slower
 
-WORDS = ("baseline", "scales", "partial", "GIL-bound", "slower", "starved", "too noisy")
+WORDS = ("baseline", "scales", "partial", "GIL-bound", "slower", "starved", "too noisy", "not measured")
 
 
 @frozen

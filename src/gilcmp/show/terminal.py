@@ -94,7 +94,7 @@ def _table(cells: Sequence[Cell]) -> Table:
 
 def _row(cell: Cell, *, first: bool) -> list[Text]:
     verdict = cell.verdict
-    word = "not measured" if cell.error and not cell.rounds else verdict.word
+    word = verdict.word
     row = [
         cell.implementation if first else "",
         cell.strategy,
