@@ -207,8 +207,7 @@ def probe(
 
     if not statements and not functions:
         raise click.UsageError("nothing to probe: give a statement, or a function with -m")
-    if not 0.01 <= budget <= 3600:
-        raise click.UsageError(f"--budget must be from 10ms to 1 hour, got {budget} s")
+    _check_probe_budget(budget)
     if output not in (None, "-"):
         _check_target(str(output))
     calls = {statement: _statement(statement, setup) for statement in statements}
@@ -260,8 +259,7 @@ def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown:
 
     if output not in (None, "-"):
         _check_target(str(output))
-    if not 0.01 <= budget <= 3600:
-        raise click.UsageError(f"--budget must be from 10ms to 1 hour, got {budget} s")
+    _check_probe_budget(budget)
     found = []
     with _progress(silent=quiet or output == "-" or markdown) as bar:
 
@@ -386,6 +384,11 @@ def _function(work: tuple[str, ...]) -> Callable[..., Any]:
         raise click.UsageError(f"{work[0]} must be callable, got {type(found).__name__}")
     function: Callable[..., Any] = found
     return function
+
+
+def _check_probe_budget(budget: float) -> None:
+    if not 0.01 <= budget <= 3600:
+        raise click.UsageError(f"--budget must be from 10ms to 1 hour, got {budget} s")
 
 
 def _check_target(output: str) -> None:

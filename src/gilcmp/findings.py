@@ -9,6 +9,8 @@ from gilcmp.environment import Environment
 from gilcmp.estimate import Estimate
 from gilcmp.verdict import Verdict
 
+UNDECIDED = ("starved", "too noisy")  # verdicts that leave the question open
+
 
 class CellLike(Protocol):
     """What the sentences need to know of a cell."""
@@ -38,7 +40,7 @@ def findings(cells: Sequence[CellLike], environment: Environment) -> list[str]:
         sentences = _twins(mine, environment.cpus) or _best(mine, environment.cpus)
         if sentences:
             told.append(f"{kernel}: {' '.join(sentences)}")
-    unsaid = [cell for cell in cells if not cell.error and cell.verdict.word in ("starved", "too noisy")]
+    unsaid = [cell for cell in cells if not cell.error and cell.verdict.word in UNDECIDED]
     if unsaid:
         starved = sum(cell.verdict.word == "starved" for cell in unsaid)
         told.append(
@@ -58,7 +60,7 @@ def _at(cells: Sequence[CellLike], implementation: str, strategy: str, workers: 
     for cell in cells:
         key = (cell.implementation, cell.strategy.partition("-")[0], cell.workers)
         if key == (implementation, strategy, workers):
-            return cell if cell.speedup.n and cell.verdict.word not in ("starved", "too noisy") else None
+            return cell if cell.speedup.n and cell.verdict.word not in UNDECIDED else None
     return None
 
 
@@ -98,7 +100,7 @@ def _best(cells: Sequence[CellLike], cpus: float) -> list[str]:
             if cell.implementation == implementation
             and cell.workers > 1
             and cell.speedup.n
-            and cell.verdict.word not in ("starved", "too noisy")
+            and cell.verdict.word not in UNDECIDED
         ]
         if not clear:
             continue
