@@ -2,6 +2,9 @@
 #ifndef Py_BUILD_CORE_MODULE
 #define Py_BUILD_CORE_MODULE 1
 #endif
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1 /* sched_getcpu, cpu_set_t */
+#endif
 #include "_gil_lock.h"
 
 #include <stdlib.h>
@@ -22,6 +25,7 @@
 #include <time.h>
 #endif
 #ifdef __linux__
+#include <sched.h>
 #include <sys/prctl.h>
 #endif
 
@@ -168,6 +172,45 @@ void gilcmp_spin_until(int64_t until)
         relax();
 }
 
+/* Start a native thread and let it signal its end by releasing `ended`; 0 when there is none to be had. */
+static int start_thread(void (*function)(void *), void *argument, PyThread_type_lock ended, volatile int *running)
+{
+    PyThread_acquire_lock(ended, WAIT_LOCK);
+    if (PyThread_start_new_thread(function, argument) == PYTHREAD_INVALID_THREAD_ID) {
+        PyThread_release_lock(ended);
+        return 0;
+    }
+    /* On a busy machine a new thread may wait long for its core: what it would miss, it must not be asked for. */
+    Py_BEGIN_ALLOW_THREADS
+    while (!LOAD(*running))
+        gilcmp_pause(20000);
+    Py_END_ALLOW_THREADS
+    return 1;
+}
+
+/* Let the caller go on while a thread that start_thread started comes to its end. */
+static void wait_for_end(PyThread_type_lock ended)
+{
+    Py_BEGIN_ALLOW_THREADS
+    PyThread_acquire_lock(ended, WAIT_LOCK);
+    Py_END_ALLOW_THREADS
+    PyThread_release_lock(ended);
+}
+
+#ifdef __linux__
+/* The kernel often puts a new thread beside the one that started it and leaves it there for tens of milliseconds,
+ * with the other cores idle; both then run at half their speed. So the sampler leaves a CPU that it has to share. */
+static void leave_cpu(const cpu_set_t *allowed, int cpu)
+{
+    cpu_set_t others = *allowed;
+    if (cpu < 0 || cpu >= CPU_SETSIZE)
+        return;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others))
+        sched_setaffinity(0, sizeof(others), &others);
+}
+#endif
+
 /* ---- the sampler ------------------------------------------------------------------------------------------ */
 
 struct gilcmp_sampler {
@@ -176,12 +219,21 @@ struct gilcmp_sampler {
     gilcmp_counts counts;
     volatile int stop, running, armed; /* armed: the watched thread is back from starting the sampler */
     int64_t stopped_at;
+    int started_on; /* the CPU that the watched thread was on */
     PyThread_type_lock ended; /* held until the thread is through with this memory */
 };
 
 /* A timer is late by some 30 us: shorter pauses are spun through, on the clock and not on the lock, whose cache
  * line stays with those who use it. */
 #define SPUN 25000
+#define OWN_CORE_LOST 1000000 /* nanoseconds: nothing but another thread on its core keeps a spinning one away so long */
+
+static void spin_easily_until(int64_t until)
+{
+    while (gilcmp_now() < until)
+        for (int i = 0; i < 8; i++)
+            relax();
+}
 
 /* A small generator (xorshift, Marsaglia 2003) for the jitter: a steady pace aliases with what it samples. */
 static uint64_t next_random(uint64_t *state)
@@ -202,6 +254,11 @@ static void sample(void *argument)
     const int64_t gap = pace < SPUN ? 100000 : 20 * pace + 2000000;
 #ifdef __linux__
     prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0); /* timers are otherwise late by up to 50 us, this thread's only */
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+        CPU_ZERO(&allowed); /* more CPUs than a cpu_set_t has room for: stay */
+    if (pace < SPUN)
+        leave_cpu(&allowed, sampler->started_on);
 #endif
     int64_t began = gilcmp_now();
     int64_t then = began;
@@ -212,7 +269,7 @@ static void sample(void *argument)
         if (pace) {
             int64_t pause = pace / 2 + (int64_t)(next_random(&random) % (uint64_t)pace);
             if (pace < SPUN)
-                gilcmp_spin_until(then + pause);
+                spin_easily_until(then + pause);
             else
                 gilcmp_pause(pause);
         }
@@ -232,6 +289,10 @@ static void sample(void *argument)
             counts->dropped += passed;
             held_since = now;
             free_since = 0;
+#ifdef __linux__
+            if (pace < SPUN && passed > OWN_CORE_LOST)
+                leave_cpu(&allowed, sched_getcpu());
+#endif
         } else {
             /* half of the time between two looks belongs to each of them */
             int64_t halves[2] = {passed / 2, passed - passed / 2};
@@ -281,22 +342,15 @@ gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int6
     sampler->pace = pace;
     sampler->counts.segment_length = longest / GILCMP_SEGMENTS + 1;
     sampler->ended = PyThread_allocate_lock();
-    if (sampler->ended == NULL) {
+#ifdef __linux__
+    sampler->started_on = sched_getcpu();
+#endif
+    if (sampler->ended == NULL || !start_thread(sample, sampler, sampler->ended, &sampler->running)) {
+        if (sampler->ended != NULL)
+            PyThread_free_lock(sampler->ended);
         free(sampler);
         return NULL;
     }
-    PyThread_acquire_lock(sampler->ended, WAIT_LOCK);
-    if (PyThread_start_new_thread(sample, sampler) == PYTHREAD_INVALID_THREAD_ID) {
-        PyThread_release_lock(sampler->ended);
-        PyThread_free_lock(sampler->ended);
-        free(sampler);
-        return NULL;
-    }
-    /* On a busy machine a new thread may wait long for its core: what it would miss, it must not be asked for. */
-    Py_BEGIN_ALLOW_THREADS
-    while (!LOAD(sampler->running))
-        gilcmp_pause(20000);
-    Py_END_ALLOW_THREADS
     STORE(sampler->armed, 1);
     return sampler;
 }
@@ -305,11 +359,8 @@ void gilcmp_sampler_stop(gilcmp_sampler *sampler, gilcmp_counts *counts)
 {
     sampler->stopped_at = gilcmp_now();
     STORE(sampler->stop, 1);
-    Py_BEGIN_ALLOW_THREADS
-    PyThread_acquire_lock(sampler->ended, WAIT_LOCK);
-    Py_END_ALLOW_THREADS
+    wait_for_end(sampler->ended);
     *counts = sampler->counts;
-    PyThread_release_lock(sampler->ended);
     PyThread_free_lock(sampler->ended);
     free(sampler);
 }
@@ -366,30 +417,18 @@ gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
     waiter->asked = calloc((size_t)capacity, sizeof(int64_t));
     waiter->waited = calloc((size_t)capacity, sizeof(int64_t));
     waiter->ended = PyThread_allocate_lock();
-    if (waiter->asked == NULL || waiter->waited == NULL || waiter->ended == NULL) {
+    if (waiter->asked == NULL || waiter->waited == NULL || waiter->ended == NULL
+        || !start_thread(wait_again_and_again, waiter, waiter->ended, &waiter->running)) {
         gilcmp_waiter_free(waiter);
         return NULL;
     }
-    PyThread_acquire_lock(waiter->ended, WAIT_LOCK);
-    if (PyThread_start_new_thread(wait_again_and_again, waiter) == PYTHREAD_INVALID_THREAD_ID) {
-        PyThread_release_lock(waiter->ended);
-        gilcmp_waiter_free(waiter);
-        return NULL;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    while (!LOAD(waiter->running))
-        gilcmp_pause(20000);
-    Py_END_ALLOW_THREADS
     return waiter;
 }
 
 int64_t gilcmp_waiter_stop(gilcmp_waiter *waiter)
 {
     STORE(waiter->stop, 1);
-    Py_BEGIN_ALLOW_THREADS
-    PyThread_acquire_lock(waiter->ended, WAIT_LOCK);
-    Py_END_ALLOW_THREADS
-    PyThread_release_lock(waiter->ended);
+    wait_for_end(waiter->ended);
     return waiter->n;
 }
 
