@@ -28,4 +28,4 @@ def bench_kernel(benchmark, kernel, implementation):
     benchmark.group = f"{kernel.name}, size {size:,}"
     benchmark.extra_info.update(implementation=implementation, work=kernel.work(size), unit=kernel.unit)
     part = benchmark(kernel.run_task, implementation, size, 0, task)
-    assert kernel.same(kernel.combine([part], size), kernel.run("python", size))
+    assert kernel.same(kernel.combine([part], size), kernel.run(kernel.reference, size))

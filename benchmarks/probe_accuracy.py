@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import gilcmp
@@ -122,7 +123,7 @@ def from_outside(peer: str, period: float, duty: float) -> tuple[float, float]:
         process.stdout.readline()
         if peer == "py-spy":
             tool = [
-                "py-spy",
+                py_spy(),
                 "record",
                 "--gil",
                 "-r",
@@ -175,12 +176,78 @@ def available(peer: str) -> str | None:
     return None
 
 
-def slowdown(tool: str, pairs: int = 15) -> float:
-    """Time of a fixed amount of work beside a tool over the time without, median of alternating pairs."""
+def worst_error(measure: Callable[[str, float, float], tuple[float, float]], peer: str, period: float) -> str:
+    """Return the worst error of a peer over the duties, in points; a case in which it fails is worse than any."""
+    errors = []
+    for duty in DUTIES:
+        try:
+            truth, figure = measure(peer, period, duty)
+        except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+            return f"{'hung' if isinstance(error, subprocess.TimeoutExpired) else 'failed':>11}"
+        errors.append(abs(figure - truth) * 100)
+    return f"{max(errors):11.2f}"
+
+
+def slowdown(tool: str) -> float:
+    """What a tool costs a program: the time of fixed work beside it over the time without, median."""
+    return cost_inside(tool) if tool in ("gilcmp", "gilknocker", "gil_load") else cost_outside(tool)
+
+
+def cost_inside(tool: str) -> float:
+    """Switch a tool of this process on and off, every 15 ms of work."""
+    done = subprocess.run(
+        command(tool, "--cost", tool), capture_output=True, text=True, timeout=120, check=False
+    )
+    return float(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout else float("nan")
+
+
+def cost_inside_child(tool: str) -> None:
     ratios = []
-    for _ in range(pairs):
-        alone, beside = (timed_work(which) for which in ("", tool))
-        ratios.append(beside / alone)
+    for _ in range(150):
+        before = stroke()
+        stop = start_inside(tool)
+        beside = stroke()
+        stop()
+        ratios.append(2 * beside / (before + stroke()))
+    print(middle(ratios))
+
+
+def stroke() -> float:
+    from gilcmp import _kernels
+
+    began = time.perf_counter()
+    for _ in range(60):
+        _kernels.count_gil(100_000)
+        _kernels.count_nogil(100_000)
+    return time.perf_counter() - began
+
+
+def start_inside(tool: str) -> Callable[[], object]:
+    """Start a tool in this process, and return what stops it."""
+    if tool == "gilcmp":
+        return _gil.Sampler(best_pace(), 5.0).stop
+    if tool == "gilknocker":
+        import gilknocker
+
+        knocker = gilknocker.KnockKnock(1000)
+        knocker.start()
+        return knocker.stop
+    import gil_load
+
+    gil_load.init()
+    gil_load.start(av_sample_interval=50e-6)
+    return gil_load.stop
+
+
+def cost_outside(tool: str, triples: int = 15) -> float:
+    """Time of a fixed amount of work beside a tool over the time without, median.
+
+    Each is between two without, so that a slow drift of the machine's speed falls out.
+    """
+    ratios = []
+    for _ in range(triples):
+        before, beside, after = (timed_work(which) for which in ("", tool, ""))
+        ratios.append(2 * beside / (before + after))
     return middle(ratios)
 
 
@@ -192,42 +259,37 @@ def timed_work(tool: str) -> float:
 
 
 def work_beside(tool: str) -> None:
-    """Start what is in this process, then do the work."""
-    keep: object = None
-    if tool == "gilcmp":
-        keep = _gil.Sampler(best_pace(), 5.0)
-    elif tool == "gilknocker":
-        import gilknocker
-
-        keep = gilknocker.KnockKnock(1000)
-        keep.start()
-    elif tool == "gil_load":
-        import gil_load
-
-        gil_load.init()
-        gil_load.start(av_sample_interval=50e-6)
-    elif tool == "py-spy":
-        tool_command = ["py-spy", "record", "--gil", "-r", "500", "-d", "60", "-f", "raw", "-o", os.devnull]
-        keep = subprocess.Popen(
-            [*tool_command, "-p", str(os.getpid())], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(1)  # until it has attached
+    """Let py-spy attach to this process (or not), then do the work."""
+    if tool != "py-spy":
+        return work(800)
+    options = ["--gil", "-r", "500", "-d", "60", "-f", "raw", "-o", os.devnull]
+    watching = subprocess.Popen(
+        [py_spy(), "record", *options, "-p", str(os.getpid())],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(1)  # until it has attached
     work(800)
-    if tool == "py-spy":
-        keep.kill()  # type: ignore[union-attr]
-    elif tool == "gilcmp":
-        keep.stop()  # type: ignore[union-attr]
+    return watching.kill()
+
+
+def py_spy() -> str:
+    """Return py-spy's path: beside this interpreter, or on the path."""
+    here = Path(sys.executable).parent / "py-spy"
+    return str(here) if here.exists() else "py-spy"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--cost", help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--peers", default=",".join(PEERS), help="which peers; empty: gilcmp alone")
     arguments = parser.parse_args()
     if arguments.child:
         peer, period, duty, seconds = arguments.child
         return child(peer, float(period), float(duty), float(seconds))
+    if arguments.cost:
+        return cost_inside_child(arguments.cost)
     if arguments.work:
         return work_beside(arguments.work)
 
@@ -258,14 +320,8 @@ def main() -> None:
             print(f"  {peer:20}not measured: {reason}")
             continue
         measure = from_inside if peer in ("gilknocker", "gil_load") else from_outside
-        worst = []
-        for period in PERIODS:
-            pairs = [measure(peer, period, duty) for duty in DUTIES]
-            worst.append(max(abs(figure - truth) * 100 for truth, figure in pairs))
-        print(
-            f"  {peer:20}" + "".join(f"{value:11.2f}" for value in worst) + f"   {slowdown(peer):.3f}x",
-            flush=True,
-        )
+        columns = [worst_error(measure, peer, period) for period in PERIODS]
+        print(f"  {peer:20}" + "".join(columns) + f"   {slowdown(peer):.3f}x", flush=True)
     return None
 
 

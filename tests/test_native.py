@@ -22,7 +22,9 @@ ROOT = Path(__file__).parent.parent
 
 def test_each_body_stands_once_and_the_twins_share_it():
     source = (ROOT / "src/gilcmp/_kernels.pyx").read_text()
-    for name in gilcmp.kernels:
+    for name, kernel in gilcmp.kernels.items():
+        if kernel.reference != "python":
+            continue  # one that waits
         assert len(re.findall(rf"^cdef \w+ {name}_body\(", source, re.MULTILINE)) == 1, name
         assert source.count(f"{name}_body(") == 3, f"{name}: the body, and one call for each policy"
     bodies = re.findall(r"^cdef [^\n]*_body\((?:[^)]|\n)*\)([^\n]*)", source, re.MULTILINE)

@@ -175,3 +175,109 @@ def test_an_exception_of_a_thread_that_speaks_of_pickles_is_its_own():
     with pytest.raises(TypeError, match="cucumber"):
         pool.run(work, [1])
     pool.close()
+
+
+async def twice(x):
+    return 2 * x
+
+
+def test_asyncio_runs_coroutine_functions():
+    found = gilcmp.compare(
+        twice, tasks=range(8), strategies=["asyncio", "threads"], workers=[1, 3], budget=0.3
+    )
+    for cell in found:
+        assert cell.error is None
+        assert cell.rounds
+        assert not (cell.strategy == "asyncio" and cell.record.shares_gil)
+    pool = Pool.open(strategies["asyncio"], 2)
+    try:
+        samples, *_ = pool.run(twice, [1, 2, 3])
+        assert [sample.part for sample in samples] == [2, 4, 6]
+    finally:
+        pool.close()
+        pool.close()  # a second time is fine
+    assert not [thread for thread in threading.enumerate() if thread.name == "gilcmp asyncio"]
+
+
+def test_asyncio_keeps_to_its_workers():
+    import asyncio
+
+    running, most = 0, []
+
+    async def watch(task):
+        nonlocal running
+        running += 1
+        most.append(running)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        running -= 1
+
+    pool = Pool.open(strategies["asyncio"], 3)
+    try:
+        pool.run(watch, range(20))
+    finally:
+        pool.close()
+    assert max(most) == 3
+
+
+def test_asyncio_refuses_what_is_no_coroutine_function():
+    found = gilcmp.compare(tasks.double, tasks=range(4), strategies="asyncio", workers=2, budget=0.2)
+    assert "asyncio runs coroutine functions, and double is none" in found["asyncio"].error
+
+
+def test_asyncio_passes_errors_on():
+    async def fails(task):
+        raise LookupError("no")
+
+    with pytest.raises(LookupError, match="no"):
+        gilcmp.compare(fails, tasks=[1], strategies="asyncio", workers=2, budget=0.2)
+
+
+def test_fetch_waits_side_by_side():
+    found = gilcmp.compare(
+        "fetch", size="small", strategies=["threads", "asyncio", "processes"], workers=2, budget=0.5
+    )
+    keys = {(cell.implementation, cell.strategy) for cell in found if cell.rounds}
+    assert {
+        ("blocking", "threads"),
+        ("blocking", "processes"),
+        ("coroutine", "threads"),
+        ("coroutine", "asyncio"),
+    } <= keys
+    assert ("blocking", "asyncio") not in keys
+    fetch = gilcmp.kernels["fetch"]
+    assert fetch.run("blocking", 3) == fetch.run("coroutine", 3) == 3 * 1024
+
+
+def test_interpreters_run_where_they_exist():
+    strategy = strategies["interpreters"]
+    if sys.version_info < (3, 14):
+        assert "needs Python 3.14" in strategy.unavailable
+        with pytest.raises(ValueError, match=r"'interpreters' is not available: needs Python 3\.14"):
+            gilcmp.compare("count", strategies="interpreters", budget=0.2)
+        return
+    found = gilcmp.compare(
+        "count",
+        strategies="interpreters",
+        workers=2,
+        size="small",
+        budget=0.5,
+        implementations=["python", "cython_gil"],
+    )
+    for name in ("python", "cython_gil"):
+        cell = found[name, "interpreters"]
+        assert cell.error is None
+        assert cell.rounds
+        assert not cell.record.shares_gil
+
+
+def test_a_server_on_the_loopback_ends_with_its_owner():
+    import psutil
+
+    from gilcmp.loopback import LoopbackServer
+
+    before = set(psutil.Process().children())
+    with LoopbackServer(0.0) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        (process,) = set(psutil.Process().children()) - before
+    assert not process.is_running()

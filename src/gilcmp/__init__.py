@@ -18,6 +18,7 @@ from gilcmp._version import __version__
 
 if TYPE_CHECKING:
     from gilcmp.atlas import Atlas, AtlasError, atlas
+    from gilcmp.claims.suite import Claims, claims
     from gilcmp.compare import Progress, compare
     from gilcmp.comparison import Cell, Comparison, load
     from gilcmp.environment import Environment, environment
@@ -25,15 +26,18 @@ if TYPE_CHECKING:
     from gilcmp.jobs import WrongAnswer
     from gilcmp.kernels import Kernel, kernels
     from gilcmp.probe import Probe, Stall, probe
+    from gilcmp.pythons import Python, PythonError, compare_pythons, find_python, this_python
     from gilcmp.request import default_workers
     from gilcmp.results import ResultError
     from gilcmp.strategies import PoolError, Strategy, strategies
+    from gilcmp.threshold import Threshold, threshold
     from gilcmp.verdict import Verdict
 
 __all__ = [
     "Atlas",
     "AtlasError",
     "Cell",
+    "Claims",
     "Comparison",
     "Environment",
     "Estimate",
@@ -41,20 +45,28 @@ __all__ = [
     "PoolError",
     "Probe",
     "Progress",
+    "Python",
+    "PythonError",
     "ResultError",
     "Stall",
     "Strategy",
+    "Threshold",
     "Verdict",
     "WrongAnswer",
     "__version__",
     "atlas",
+    "claims",
     "compare",
+    "compare_pythons",
     "default_workers",
     "environment",
+    "find_python",
     "kernels",
     "load",
     "probe",
     "strategies",
+    "this_python",
+    "threshold",
 ]
 
 # Where each public name lives; it is imported from there when it is first asked for.
@@ -62,6 +74,7 @@ _HOMES = {
     "Atlas": "gilcmp.atlas",
     "AtlasError": "gilcmp.atlas",
     "Cell": "gilcmp.comparison",
+    "Claims": "gilcmp.claims.suite",
     "Comparison": "gilcmp.comparison",
     "Environment": "gilcmp.environment",
     "Estimate": "gilcmp.estimate",
@@ -69,19 +82,27 @@ _HOMES = {
     "PoolError": "gilcmp.strategies",
     "Probe": "gilcmp.probe",
     "Progress": "gilcmp.compare",
+    "Python": "gilcmp.pythons",
+    "PythonError": "gilcmp.pythons",
     "ResultError": "gilcmp.results",
     "Stall": "gilcmp.probe",
     "Strategy": "gilcmp.strategies",
+    "Threshold": "gilcmp.threshold",
     "Verdict": "gilcmp.verdict",
     "WrongAnswer": "gilcmp.jobs",
     "atlas": "gilcmp.atlas",
+    "claims": "gilcmp.claims.suite",
     "compare": "gilcmp.compare",
+    "compare_pythons": "gilcmp.pythons",
     "default_workers": "gilcmp.request",
     "environment": "gilcmp.environment",
+    "find_python": "gilcmp.pythons",
     "kernels": "gilcmp.kernels",
     "load": "gilcmp.comparison",
     "probe": "gilcmp.probe",
     "strategies": "gilcmp.strategies",
+    "this_python": "gilcmp.pythons",
+    "threshold": "gilcmp.threshold",
 }
 
 

@@ -8,13 +8,18 @@ import weakref
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
+cdef extern from "pythread.h":
+    ctypedef void *PyThread_type_lock
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock lock)
+
 cdef extern from "_gil_lock.h":
     enum: GILCMP_SEGMENTS
     enum: GILCMP_RELEASES
     ctypedef struct gilcmp_lock:
         pass
     ctypedef struct gilcmp_counts:
-        int64_t samples, held, other, free_, dropped, segment_length, longest_hold, hand_overs, n_releases
+        int64_t samples, held, other, free_, dropped, segment_length, longest_hold, hand_overs, switches, n_releases
         int64_t *segment_held
         int64_t *segment_all
         int64_t *releases
@@ -31,6 +36,9 @@ cdef extern from "_gil_lock.h":
     int64_t gilcmp_waiter_stop(gilcmp_waiter *waiter)
     void gilcmp_waiter_wait(const gilcmp_waiter *waiter, int64_t number, int64_t *asked, int64_t *waited)
     void gilcmp_waiter_free(gilcmp_waiter *waiter)
+    void gilcmp_increment_plain(int64_t *counter, int64_t n) noexcept nogil
+    void gilcmp_increment_atomic(int64_t *counter, int64_t n) noexcept nogil
+    void gilcmp_increment_locked(int64_t *counter, int64_t n, PyThread_type_lock lock) noexcept nogil
 
 
 cdef int64_t nanoseconds(str name, seconds) except? -1:
@@ -195,6 +203,7 @@ cdef class Sampler:
             "dropped": counts.dropped * 1e-9,
             "longest_hold": counts.longest_hold * 1e-9,
             "hand_overs": counts.hand_overs,
+            "switches": counts.switches,
             "segments": [
                 (counts.segment_held[i] * 1e-9, counts.segment_all[i] * 1e-9)
                 for i in range(GILCMP_SEGMENTS) if counts.segment_all[i]
@@ -255,3 +264,46 @@ cdef class Waiter:
             waits.append((asked, waited * 1e-9))
         gilcmp_waiter_free(waiter)
         return waits
+
+
+cdef class Counter:
+    """A plain 64-bit counter that threads may count up in four ways; `value` is what it came to."""
+
+    cdef int64_t count
+    cdef PyThread_type_lock lock
+
+    def __cinit__(self):
+        self.lock = PyThread_allocate_lock()
+        if self.lock == NULL:
+            raise MemoryError("no memory for a lock")
+
+    def __dealloc__(self):
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+
+    @property
+    def value(self):
+        """What was counted."""
+        return self.count
+
+    def holding(self):
+        """Add 1: load, add, store, while the GIL is held (free-threaded builds: while nothing is)."""
+        gilcmp_increment_plain(&self.count, 1)
+
+    def plain(self, times):
+        """Add 1 so many times, without the GIL: load, add, store."""
+        cdef int64_t n = times
+        with nogil:
+            gilcmp_increment_plain(&self.count, n)
+
+    def atomic(self, times):
+        """Add 1 so many times, without the GIL, each as one atomic operation."""
+        cdef int64_t n = times
+        with nogil:
+            gilcmp_increment_atomic(&self.count, n)
+
+    def locked(self, times):
+        """Add 1 so many times, without the GIL, each under a mutex."""
+        cdef int64_t n = times
+        with nogil:
+            gilcmp_increment_locked(&self.count, n, self.lock)

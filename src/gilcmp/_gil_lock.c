@@ -264,6 +264,7 @@ static void sample(void *argument)
     int64_t then = began;
     gilcmp_state before = gilcmp_read_lock(&sampler->lock);
     int64_t held_since = then, free_since = 0;
+    void *holder_before = sampler->lock.holder == NULL ? NULL : LOAD(*sampler->lock.holder);
     STORE(sampler->running, 1);
     while (!LOAD(sampler->stop)) {
         if (pace) {
@@ -275,6 +276,7 @@ static void sample(void *argument)
         }
         /* the time is taken after the look: a preemption between the two lengthens the gap and is dropped */
         gilcmp_state state = gilcmp_read_lock(&sampler->lock);
+        void *holder = sampler->lock.holder == NULL ? NULL : LOAD(*sampler->lock.holder);
         int64_t now = gilcmp_now();
         int64_t passed = now - then;
         if (!LOAD(sampler->armed)) { /* what the watched thread does to start and stop us is not its work */
@@ -285,6 +287,8 @@ static void sample(void *argument)
         if (LOAD(sampler->stop) && now > sampler->stopped_at)
             break;
         counts->samples++;
+        counts->switches += holder != holder_before;
+        holder_before = holder;
         if (passed > gap) {
             counts->dropped += passed;
             held_since = now;
@@ -445,4 +449,39 @@ void gilcmp_waiter_free(gilcmp_waiter *waiter)
     free(waiter->asked);
     free(waiter->waited);
     free(waiter);
+}
+
+/* ---- counting in two threads ------------------------------------------------------------------------------- */
+
+void gilcmp_increment_plain(int64_t *counter, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+#if defined(__GNUC__) || defined(__clang__)
+        int64_t value = __atomic_load_n(counter, __ATOMIC_RELAXED);
+        __atomic_store_n(counter, value + 1, __ATOMIC_RELAXED);
+#else
+        volatile int64_t *plain = counter;
+        *plain = *plain + 1;
+#endif
+    }
+}
+
+void gilcmp_increment_atomic(int64_t *counter, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+#if defined(__GNUC__) || defined(__clang__)
+        __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+#else
+        InterlockedExchangeAdd64((volatile LONG64 *)counter, 1);
+#endif
+    }
+}
+
+void gilcmp_increment_locked(int64_t *counter, int64_t n, PyThread_type_lock lock)
+{
+    for (int64_t i = 0; i < n; i++) {
+        PyThread_acquire_lock(lock, WAIT_LOCK);
+        gilcmp_increment_plain(counter, 1);
+        PyThread_release_lock(lock);
+    }
 }

@@ -38,6 +38,7 @@ typedef struct {
     int64_t segment_held[GILCMP_SEGMENTS], segment_all[GILCMP_SEGMENTS];
     int64_t segment_length;
     int64_t longest_hold;
+    int64_t switches;   /* changes from one holder to another, whoever they are */
     int64_t hand_overs; /* changes from held to not held */
     int64_t releases[GILCMP_RELEASES];
     int64_t n_releases; /* all there were */
@@ -59,5 +60,11 @@ gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity);
 int64_t gilcmp_waiter_stop(gilcmp_waiter *waiter); /* returns how many waits it noted */
 void gilcmp_waiter_wait(const gilcmp_waiter *waiter, int64_t number, int64_t *asked, int64_t *waited);
 void gilcmp_waiter_free(gilcmp_waiter *waiter);
+
+/* Add 1 to a counter n times: as a load, an addition and a store (each whole in itself, so that nothing is undefined,
+ * but others can come in between), as one atomic operation, or under a mutex. */
+void gilcmp_increment_plain(int64_t *counter, int64_t n);
+void gilcmp_increment_atomic(int64_t *counter, int64_t n);
+void gilcmp_increment_locked(int64_t *counter, int64_t n, PyThread_type_lock lock);
 
 #endif

@@ -122,6 +122,13 @@ def cli() -> None:
 @click.option(
     "-o", "--output", "--json", "output", metavar="FILE", help="Save the run; -: to standard output."
 )
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="PYTHON",
+    help="Another interpreter to compare in, round by round beside this one; repeatable.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 def compare(
     work: tuple[str, ...],
@@ -133,11 +140,13 @@ def compare(
     budget: float,
     seed: int,
     output: str | None,
+    pythons: tuple[str, ...],
     quiet: bool,
 ) -> int:
     """Compare kernels, or a function of your own, under each strategy.
 
-    Without arguments: mandelbrot and levenshtein, in 30 seconds.
+    Without arguments: mandelbrot and levenshtein, in 30 seconds. With --python and -o, a file is saved for each
+    interpreter: FILE with its version before the suffix.
     """
     from gilcmp.compare import Session
     from gilcmp.request import DEFAULT_STRATEGIES
@@ -145,6 +154,16 @@ def compare(
     to_stdout = output == "-"
     if output is not None and not to_stdout:
         _check_target(output)
+    if pythons:
+        settings = {
+            "implementations": [name for names in implementations for name in names] or None,
+            "strategies": [name for names in strategies for name in names] or list(DEFAULT_STRATEGIES),
+            "workers": workers,
+            "size": size,
+            "tasks": tasks,
+            "seed": seed,
+        }
+        return _compare_pythons(list(work or DEFAULT_KERNELS), pythons, budget, settings, output, quiet=quiet)
     subject: Any = _function(work) if any(":" in word for word in work) else list(work or DEFAULT_KERNELS)
     with _progress(silent=quiet or to_stdout) as progress:
         try:
@@ -180,6 +199,143 @@ def compare(
         starved = any(cell.verdict == "starved" for cell in result)
         return 3 if starved else 0
     return code
+
+
+def _compare_pythons(
+    work: list[str],
+    pythons: tuple[str, ...],
+    budget: float,
+    settings: dict[str, Any],
+    output: str | None,
+    *,
+    quiet: bool,
+) -> int:
+    """Compare in several interpreters, show one table, save a file for each."""
+    from gilcmp.pythons import PythonError, compare_pythons
+    from gilcmp.results import to_json
+    from gilcmp.show.claims import render_pythons
+
+    interpreters = _pythons(pythons)
+    code = 0
+    with _progress(silent=quiet or output == "-") as progress:
+        try:
+            found = compare_pythons(interpreters, work, budget=budget, progress=progress, **settings)
+        except PythonError as error:
+            raise click.UsageError(str(error)) from None
+        except KeyboardInterrupt as error:
+            code, found = _failed(error), getattr(error, "comparisons", [])
+    if output == "-":
+        click.echo(json.dumps([json.loads(to_json(comparison.run)) for _, comparison in found], indent=1))
+    elif found:
+        _console().print(render_pythons(found))
+    if output not in (None, "-"):
+        target = Path(str(output))
+        for python, comparison in found:
+            code = _save(comparison, str(target.with_stem(f"{target.stem}-{python.name}"))) or code
+    return code
+
+
+def _pythons(wanted: tuple[str, ...]) -> list[Any]:
+    """Return this interpreter and the others, each once."""
+    from gilcmp.pythons import PythonError, find_python, this_python
+
+    try:
+        found = {python.path: python for python in (this_python(), *map(find_python, wanted))}
+    except PythonError as error:
+        raise click.UsageError(str(error)) from None
+    return list(found.values())
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[CLAIM ...]")
+@click.option("--budget", type=Duration(), default=70.0, help="Time for all claims together, default: 70s.")
+@click.option("--python", "pythons", multiple=True, metavar="PYTHON", help="Another interpreter; repeatable.")
+@click.option(
+    "--expect", metavar="FILE", help='TOML such as cpu-threads = "confirmed"; exit code 1 if one differs.'
+)
+@click.option(
+    "-o", "--output", "--json", "output", metavar="FILE", help="Save as JSON; -: to standard output."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def claims(
+    names: tuple[str, ...],
+    budget: float,
+    pythons: tuple[str, ...],
+    expect: str | None,
+    output: str | None,
+    quiet: bool,
+) -> int:
+    """Test what people are told about the GIL, by experiments on this machine. Without arguments: all of it."""
+    from gilcmp.claims.suite import CLAIMS, Claims, read_expected
+    from gilcmp.claims.suite import claims as measure
+    from gilcmp.environment import environment
+    from gilcmp.results import ResultError
+    from gilcmp.show.claims import render_claims
+
+    to_stdout = output == "-"
+    if output is not None and not to_stdout:
+        _check_target(output)
+    try:
+        expected = read_expected(expect) if expect is not None else {}
+    except (ResultError, OSError) as error:
+        raise click.UsageError(str(error)) from None
+    others = _pythons(pythons)[1:] if pythons else []
+    code = 0
+    with _progress(silent=quiet or to_stdout) as progress:
+        try:
+            found = measure(names or None, budget=budget, pythons=others, progress=progress)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        except KeyboardInterrupt as error:
+            code, found = _failed(error), getattr(error, "claims", Claims((), environment()))
+    if to_stdout:
+        click.echo(found.to_json(), nl=False)
+    else:
+        _console().print(render_claims(found))
+    if output is not None and not to_stdout:
+        code = _save(found, output) or code
+    here = {result.name: result.verdict.word for result in reversed(found)}
+    for name in expected.keys() & here.keys():
+        if here[name] != expected[name]:
+            click.echo(f"gilcmp: {name} is {here[name]}, expected {expected[name]}", err=True)
+            code = code or 1
+    missing = [name for name in expected if name not in here and (not names or name in names)]
+    if missing and code == 0:
+        click.echo(f"gilcmp: not tested: {', '.join(name for name in CLAIMS if name in missing)}", err=True)
+        code = 1
+    return code
+
+
+@cli.command()
+@click.argument("work", metavar="KERNEL | PACKAGE.MODULE:FUNCTION")
+@click.option("--holds", metavar="PKG.MOD:FUNC", help="A function that does the same and keeps the GIL.")
+@click.option("--workers", type=click.IntRange(2, 4096), default=2, help="Threads, default: 2.")
+@click.option("--budget", type=Duration(), default=12.0, help="Time for it all, default: 12s.")
+@click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+def threshold(
+    work: str, holds: str | None, workers: int, budget: float, output: str | None, quiet: bool
+) -> int:
+    """Find from which size of a call releasing the GIL pays: of a kernel, or of function(size)."""
+    from attrs import asdict
+
+    from gilcmp.show.claims import render_threshold
+    from gilcmp.threshold import threshold as measure
+
+    if output not in (None, "-"):
+        _check_target(str(output))
+    subject: Any = _function((work,)) if ":" in work else work
+    partner = _function((holds,)) if holds is not None else None
+    with _progress(silent=quiet or output == "-") as progress:
+        try:
+            found = measure(subject, holds=partner, workers=workers, budget=budget, progress=progress)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise click.UsageError(str(error)) from None
+    if output is not None:
+        _write(asdict(found), output)
+    else:
+        _console().print(render_threshold(found))
+    return 0 if any(point.speedup.n for point in found.points) else 3
 
 
 @cli.command()
@@ -285,10 +441,10 @@ def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown:
 @click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
 def list_(output: str | None) -> None:
     """List kernels, implementations and strategies, and why one is not available."""
-    from gilcmp.kernels import SOURCES, kernels, unavailable
+    from gilcmp.kernels import ALL_SOURCES, kernels, unavailable
     from gilcmp.strategies import strategies
 
-    implementations = {name: unavailable(name) for name in SOURCES}
+    implementations = {name: unavailable(name) for name in ALL_SOURCES}
     if output is not None:
         data = {
             "kernels": {
@@ -457,4 +613,4 @@ def _without_nan(data: Any) -> Any:
         return {key: _without_nan(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_without_nan(value) for value in data]
-    return None if isinstance(data, float) and math.isnan(data) else data
+    return None if isinstance(data, float) and not math.isfinite(data) else data

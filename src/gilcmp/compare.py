@@ -156,10 +156,17 @@ class Session:
         Those of `compare`.
     progress : callable or None
         Called before each cell.
+    gate : callable or None
+        Called before each round of a kernel, in place of the budget: may take its time, and returns whether there is
+        to be another one. Sessions in several interpreters take turns by it.
     """
 
     def __init__(
-        self, work: Work, progress: Callable[[Progress], None] | None = None, **arguments: Any
+        self,
+        work: Work,
+        progress: Callable[[Progress], None] | None = None,
+        gate: Callable[[], bool] | None = None,
+        **arguments: Any,
     ) -> None:
         if getattr(multiprocessing.current_process(), "_inheriting", False):
             raise RuntimeError(
@@ -170,6 +177,7 @@ class Session:
         self._environment = environment()
         self._request = Request.of(work, cpus=self._environment.cpus, **arguments)
         self._progress = progress
+        self._gate = gate
         self._pools: dict[tuple[str, int], Pool] = {}
         self._pool_errors: dict[tuple[str, int], str] = {}
         self._startups: list[PoolStart] = []
@@ -268,8 +276,12 @@ class Session:
         for plan in plans:
             key = plan.strategy.name, plan.workers
             plan.error = self._pool_errors.get(key) or (
-                plan.job.unsendable if plan.strategy.name.startswith("processes") else None
+                plan.job.unsendable if plan.strategy.isolated else None
             )
+            if plan.strategy.coroutines and plan.job.coroutine is None:
+                plan.error = (
+                    f"{plan.strategy.name} runs coroutine functions, and {plan.job.implementation} is none"
+                )
         slow = False
         for plan in plans:  # a first time for every cell, unless that alone would take the budget
             if not slow:
@@ -278,6 +290,11 @@ class Session:
                 took = time.perf_counter() - before
                 slow = took > 0.5 and time.perf_counter() + took * len(plans) > deadline
         for number, order in enumerate(_orders(plans, self._request.seed), 1):
+            if self._gate is not None:
+                if not self._gate():
+                    return
+                self._round(order, number)
+                continue
             before = time.perf_counter()
             self._round(order, number)
             now = time.perf_counter()
@@ -299,7 +316,8 @@ class Session:
         self._tell(plan.name)
         gc.collect()
         try:
-            samples, start, end, process_cpu = self._pools[key].run(*plan.job.round_work())
+            work = plan.job.round_work(coroutine=plan.strategy.coroutines)
+            samples, start, end, process_cpu = self._pools[key].run(*work)
         except PoolError as error:
             plan.error = f"{plan.name}: {error}"
             if "died" in str(error):  # the others of this pool get a new one
@@ -310,6 +328,10 @@ class Session:
                         other.error = other.error or self._pool_errors.get(key)
             return None
         except Exception as error:
+            if plan.strategy.name == "interpreters" and isinstance(error, ImportError):
+                # not every extension loads beside the main interpreter: that is a result, not a failure
+                plan.error = f"{plan.name}: {' '.join(str(error).split())[:200]}"
+                return None
             error.add_note(f"gilcmp: raised in the cell {plan.name}")
             raise
         try:
@@ -318,7 +340,8 @@ class Session:
             error.add_note(f"gilcmp: found in the cell {plan.name}")
             raise
         here = all(sample.process == os.getpid() for sample in samples)
-        plan.shares_gil = here and self._environment.gil_enabled
+        apart = plan.strategy.isolated or plan.strategy.coroutines
+        plan.shares_gil = here and not apart and self._environment.gil_enabled
         return observe(samples, start, end, process_cpu, round_number=number)
 
     def _enough(self, plans: Sequence[_Plan]) -> bool:

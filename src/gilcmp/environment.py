@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import sysconfig
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from attrs import field, frozen, validators
@@ -53,6 +54,8 @@ class Environment:
         How this interpreter starts processes by default.
     packages : dict of str to str
         Versions of the packages that matter.
+    gil_culprit : str or None
+        On a free-threaded build whose GIL is on: the module or the setting that turned it on.
     """
 
     python: str
@@ -76,6 +79,7 @@ class Environment:
     run_delay: bool
     start_method: str
     packages: dict[str, str]
+    gil_culprit: str | None = None
 
     @property
     def cpus(self) -> float:
@@ -119,6 +123,7 @@ def environment() -> Environment:
         run_delay=has_run_delay(),
         start_method=multiprocessing.get_context().get_start_method(),
         packages={name: version for name in PACKAGES if (version := _version(name))},
+        gil_culprit=_gil_culprit() if sysconfig.get_config_var("Py_GIL_DISABLED") and gil_enabled() else None,
     )
 
 
@@ -126,6 +131,41 @@ def gil_enabled() -> bool:
     """Tell whether the GIL is on right now; before 3.13 it always is."""
     ask = getattr(sys, "_is_gil_enabled", None)
     return True if ask is None else bool(ask())
+
+
+@lru_cache
+def _gil_culprit() -> str:
+    """Say what turned the GIL of a free-threaded build on.
+
+    Once it is on the interpreter does not tell why; a fresh one that imports the same extension modules one after
+    the other shows after which of them it is.
+    """
+    import json
+    import subprocess
+
+    if sys._xoptions.get("gil") == "1" or os.environ.get("PYTHON_GIL") == "1":
+        return "PYTHON_GIL=1 or -X gil=1"
+    loaded = [
+        name
+        for name, module in list(sys.modules.items())
+        if str(getattr(module, "__file__", "")).endswith((".so", ".pyd"))
+    ]
+    code = (
+        "import importlib, json, sys, warnings; warnings.simplefilter('ignore')\n"
+        "sys.path[:], names = json.loads(sys.argv[1])\n"
+        "for name in names:\n"
+        "    try: importlib.import_module(name)\n"
+        "    except Exception: continue\n"
+        "    if sys._is_gil_enabled(): print(name); break\n"
+    )
+    try:
+        done = subprocess.run(  # noqa: S603  # ourselves
+            [sys.executable, "-c", code, json.dumps([sys.path, loaded])],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "an unknown module"
+    return f"the module {done.stdout.strip()}" if done.stdout.strip() else "an unknown module"
 
 
 def _version(package: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import pickle
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from gilcmp.kernels import TWINS, Kernel, kernels, run_task, unavailable
+from gilcmp.kernels import TWINS, Kernel, await_task, kernels, run_task, unavailable
 
 # What a cell's serial wall time is calibrated to, in seconds: long against the start of a round, short enough
 # that the cells of a round see the same machine.
@@ -23,6 +24,17 @@ MAX_HANDED_OVER = 500
 
 class WrongAnswer(RuntimeError):
     """A cell's answer is not the reference's."""
+
+
+async def _await_batch(function: Callable[[Any], Any], batch: Sequence[Any]) -> list[Any]:
+    return [await function(task) for task in batch]
+
+
+def _run_coroutine(function: Callable[[Any], Any], task: Any) -> Any:
+    """Run a coroutine function by itself, as every strategy but asyncio does."""
+    import asyncio
+
+    return asyncio.run(function(task))
 
 
 def _do_batch(function: Callable[[Any], Any], batch: Sequence[Any]) -> list[Any]:
@@ -54,6 +66,8 @@ class Job:
     batched : bool
         Whether repeats are handed over in batches, or one by one: a kernel's tasks are made as long as it takes,
         a user's are handed over as they are, at the price that this has.
+    coroutine : callable or None
+        The same as a coroutine function, where it is one.
     verify : callable
         ``verify(parts of one pass)`` raises WrongAnswer.
     """
@@ -69,19 +83,21 @@ class Job:
     verify: Callable[[Sequence[Any]], None]
     batched: bool
     repeats: int = 1
+    coroutine: Callable[[Any], Any] | None = None
     unsendable: str | None = field(default=None)
 
-    def round_work(self) -> tuple[Callable[[Any], Any], Sequence[Any]]:
-        """Return the function and the tasks of a round.
+    def round_work(self, *, coroutine: bool = False) -> tuple[Callable[[Any], Any], Sequence[Any]]:
+        """Return the function (or the coroutine function) and the tasks of a round.
 
         Batch j holds the tasks j, j + 1, j + 2 …, so that a worker streams through the inputs as it does when
         the list is done once, and uneven tasks even out.
         """
+        function = self.coroutine if coroutine and self.coroutine is not None else self.function
         if not self.batched:
-            return self.function, list(self.tasks) * self.repeats
+            return function, list(self.tasks) * self.repeats
         n = len(self.tasks)
         batches = [[self.tasks[(j + k) % n] for k in range(self.repeats)] for j in range(n)]
-        return partial(_do_batch, self.function), batches
+        return partial(_await_batch if coroutine else _do_batch, function), batches
 
     def check(self, answers: Sequence[Any]) -> None:
         """Check the answers of a round, pass by pass."""
@@ -152,6 +168,7 @@ def kernel_jobs(
             work=kernel.work(n),
             verify=_verifier(kernel, name, n, seed),
             batched=True,
+            coroutine=partial(await_task, kernel.name, name, n, seed) if kernel.is_coroutine(name) else None,
         )
         job.calibrate()
         jobs.append(job)
@@ -205,9 +222,12 @@ def _grid(step: int) -> int:
 
 
 def _check_small(kernel: Kernel, implementation: str, seed: int) -> None:
-    """Check an implementation against the plain Python one, at a size that takes Python milliseconds."""
+    """Check an implementation against the reference (plain Python), at a size that takes Python milliseconds."""
     _compare_answers(
-        kernel, implementation, kernel.run(implementation, "small", seed), kernel.run("python", "small", seed)
+        kernel,
+        implementation,
+        kernel.run(implementation, "small", seed),
+        kernel.run(kernel.reference, "small", seed),
     )
 
 
@@ -217,7 +237,10 @@ def _verifier(kernel: Kernel, implementation: str, size: int, seed: int) -> Call
     Plain Python would take minutes at the sizes of the compiled kernels, so there NumPy is the judge.
     """
     numpy_judges = implementation.startswith("cython") and unavailable("numpy") is None
-    reference = _reference(kernel.name, "numpy" if numpy_judges else "cython_nogil", size, seed)
+    judge = "numpy" if numpy_judges else "cython_nogil"
+    reference = _reference(
+        kernel.name, judge if judge in kernel.implementations else kernel.reference, size, seed
+    )
 
     def verify(parts: Sequence[Any]) -> None:
         _compare_answers(kernel, implementation, kernel.combine(parts, size), reference)
@@ -255,10 +278,13 @@ def function_jobs(
     title = " / ".join(functions)
     jobs = []
     for name, function in functions.items():
+        call = partial(_call_without_task, function) if called_bare else function
+        coroutine = call if inspect.iscoroutinefunction(function) else None
         job = Job(
             kernel=title,
             implementation=name,
-            function=partial(_call_without_task, function) if called_bare else function,
+            function=partial(_run_coroutine, call) if coroutine else call,
+            coroutine=coroutine,
             tasks=listed,
             version=0,
             size=None,

@@ -7,12 +7,13 @@ A kernel is added here and nowhere else: one `Kernel` entry below, and one funct
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import random
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -30,6 +31,12 @@ SOURCES = {
     "cython_gil": ("gilcmp._kernels", "_gil"),
     "cython_nogil": ("gilcmp._kernels", "_nogil"),
 }
+# An I/O kernel waits instead of computing: there is nothing in it that a compiler could make faster.
+IO_SOURCES = {
+    "blocking": ("gilcmp._kernels_io", "_blocking"),
+    "coroutine": ("gilcmp._kernels_io", "_coroutine"),
+}
+ALL_SOURCES = SOURCES | IO_SOURCES
 # Twins do the same work, so that their single-thread speed can be compared: they get the same size.
 TWINS = {"cython_nogil": "cython_gil"}
 
@@ -45,30 +52,33 @@ class Implementations(Mapping[str, Callable[..., Any]]):
     ----------
     kernel : str
         The kernel's name.
+    sources : mapping
+        Where the functions live: `SOURCES` or `IO_SOURCES`.
     """
 
-    def __init__(self, kernel: str) -> None:
+    def __init__(self, kernel: str, sources: Mapping[str, tuple[str, str]]) -> None:
         self._kernel = kernel
+        self._sources = sources
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
-        module, suffix = SOURCES[name]
+        module, suffix = self._sources[name]
         function: Callable[..., Any] = getattr(importlib.import_module(module), self._kernel + suffix)
         return function
 
     def __contains__(self, name: object) -> bool:
-        return name in SOURCES  # without importing anything, as the inherited test would
+        return name in self._sources  # without importing anything, as the inherited test would
 
     def __iter__(self) -> Iterator[str]:
-        return iter(SOURCES)
+        return iter(self._sources)
 
     def __len__(self) -> int:
-        return len(SOURCES)
+        return len(self._sources)
 
 
 def unavailable(implementation: str) -> str | None:
     """Say why an implementation cannot be used in this interpreter; None where it can."""
     try:
-        importlib.import_module(SOURCES[implementation][0])
+        importlib.import_module(ALL_SOURCES[implementation][0])
     except ImportError as error:
         return str(error)
     return None
@@ -119,11 +129,21 @@ class Kernel:
     tolerance: float = 0.0
     largest: int = SIZE_MAX
     most: int = SIZE_MAX
+    _sources: Mapping[str, tuple[str, str]] = field(default=MappingProxyType(SOURCES), repr=False)
 
     @property
     def implementations(self) -> Mapping[str, Callable[..., Any]]:
         """The plain functions, by implementation."""
-        return Implementations(self.name)
+        return Implementations(self.name, self._sources)
+
+    @property
+    def reference(self) -> str:
+        """The implementation that says what the right answer is."""
+        return next(iter(self._sources))
+
+    def is_coroutine(self, implementation: str) -> bool:
+        """Tell whether an implementation is a coroutine function."""
+        return inspect.iscoroutinefunction(self.implementations[implementation])
 
     def size(self, size: str | int) -> int:
         """Return the number that a size (``small``, ``medium``, ``large`` or a number) stands for."""
@@ -147,8 +167,23 @@ class Kernel:
         return list(pairwise(edges))
 
     def run_task(self, implementation: str, size: int, seed: int, task: Task) -> Any:
-        """Do one task and return its part of the answer."""
-        return self._call(self.implementations[implementation], self.inputs(size, seed), size, *task)
+        """Do one task and return its part of the answer; a coroutine is run by itself."""
+        part = self._call(self.implementations[implementation], self.inputs(size, seed), size, *task)
+        if isinstance(part, Coroutine):
+            import asyncio
+
+            return asyncio.run(part)
+        return part
+
+    async def await_task(self, implementation: str, size: int, seed: int, task: Task) -> Any:
+        """Do one task of a coroutine implementation."""
+        return await self._call(self.implementations[implementation], self.inputs(size, seed), size, *task)
+
+    def prepared(self, implementation: str, size: int, seed: int = 0) -> Callable[[], Any]:
+        """Return a call that does all the work of a size in one go, as directly as can be; inputs are made here."""
+        (task,) = self.split(size, 1)
+        function = self.implementations[implementation]
+        return partial(self._call, function, self.inputs(size, seed), size, *task)
 
     def combine(self, parts: Sequence[Any], size: int) -> Any:
         """Combine the parts of all tasks to the kernel's answer."""
@@ -178,6 +213,11 @@ def _cached_inputs(name: str, size: int, seed: int) -> Any:
 def run_task(name: str, implementation: str, size: int, seed: int, task: Task) -> Any:
     """Do one task of the kernel `name`: a plain function that a process pool can be sent."""
     return kernels[name].run_task(implementation, size, seed, task)
+
+
+async def await_task(name: str, implementation: str, size: int, seed: int, task: Task) -> Any:
+    """Do one task of the kernel `name`, in an event loop."""
+    return await kernels[name].await_task(implementation, size, seed, task)
 
 
 _local = threading.local()
@@ -225,6 +265,14 @@ def _strings(size: int, seed: int) -> list[tuple[bytes, bytes]]:
         )
         pairs.append((a, b))
     return pairs
+
+
+def _fetch_server(size: int, seed: int) -> str:
+    """Return the address of the server on the loopback: one a process, started when it is first needed."""
+    from gilcmp._kernels_io import FETCH_LATENCY
+    from gilcmp.loopback import shared_server
+
+    return shared_server(FETCH_LATENCY).url
 
 
 _ENTRIES = [
@@ -331,6 +379,19 @@ _ENTRIES = [
         work=lambda size: LEVENSHTEIN_PAIRS * size * size,
         largest=1 << 14,
         most=1 << 16,
+    ),
+    Kernel(
+        name="fetch",
+        summary="HTTP requests to a server on the loopback that answers after 5 ms",
+        regime="waiting",
+        shows="the GIL is released while a thread waits: for I/O threads help",
+        sizes={"small": 4, "medium": 64, "large": 1024},
+        size_means="requests",
+        unit="request",
+        inputs=_fetch_server,
+        call=lambda function, inputs, size, start, stop: function(inputs, start, stop),
+        most=1 << 20,
+        sources=MappingProxyType(IO_SOURCES),
     ),
 ]
 

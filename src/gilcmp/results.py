@@ -293,9 +293,13 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write a run so that `path` is either the old file or the whole new one, whatever happens meanwhile."""
+    """Write a run as JSON, as `replace_file` does."""
+    replace_file(path, to_json(run))
+
+
+def replace_file(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text so that `path` is either the old file or the whole new one, whatever happens meanwhile."""
     target = Path(path).resolve()  # what a link points to is replaced, not the link
-    text = to_json(run)
     if _is_special(target):  # a device or a pipe is written to, not replaced
         target.write_text(text, encoding="utf-8")
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import signal
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_EXCEPTION,
     BrokenExecutor,
@@ -26,7 +27,7 @@ from typing import Any, TypeAlias
 
 from attrs import define, field, frozen
 
-from gilcmp.accounting import Sample, mark, measured
+from gilcmp.accounting import Sample, mark, measured, measured_coroutine
 
 ExecutorFactory: TypeAlias = Callable[[int], Executor]
 
@@ -46,6 +47,58 @@ class SerialExecutor(Executor):
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
+
+
+class AsyncioExecutor(Executor):
+    """Runs coroutine functions in an event loop that has a thread of its own, at most so many at a time."""
+
+    def __init__(self, workers: int) -> None:
+        import asyncio
+
+        self._submit = asyncio.run_coroutine_threadsafe
+        self._loop = asyncio.new_event_loop()
+        self._room = asyncio.Semaphore(workers)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="gilcmp asyncio", daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Await ``fn(*args, **kwargs)`` in the loop, when there is room."""
+        return self._submit(self._when_there_is_room(fn, args, kwargs), self._loop)
+
+    async def _when_there_is_room(
+        self, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        async with self._room:
+            return await fn(*args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the loop; what still runs in it is cancelled."""
+        if self._loop.is_closed():
+            return
+        self._submit(self._cancel_all(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _cancel_all(self) -> None:
+        import asyncio
+
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+def _open_interpreters(workers: int) -> Executor:
+    # looked up by name: below 3.14 it is not there, for type checkers either
+    pool: ExecutorFactory = getattr(importlib.import_module("concurrent.futures"), "InterpreterPoolExecutor")  # noqa: B009
+    return pool(workers)
+
+
+def _no_interpreters() -> str | None:
+    if sys.version_info >= (3, 14):
+        return None
+    return f"needs Python 3.14 (InterpreterPoolExecutor), this is {sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def _open_threads(workers: int) -> Executor:
@@ -101,12 +154,18 @@ class Strategy:
         ``open(workers)`` returns a `concurrent.futures.Executor`.
     unavailable : str or None
         Why it cannot be used here; None where it can.
+    isolated : bool
+        Whether each worker has an interpreter of its own: tasks are pickled, and no GIL is shared.
+    coroutines : bool
+        Whether it runs coroutine functions, and nothing else.
     """
 
     name: str
     summary: str = field(eq=False)
     open: ExecutorFactory = field(eq=False)
     unavailable: str | None = field(default=None, eq=False)
+    isolated: bool = field(default=False, eq=False)
+    coroutines: bool = field(default=False, eq=False)
 
 
 #: The ready-made strategies, by name.
@@ -123,6 +182,7 @@ strategies: Mapping[str, Strategy] = MappingProxyType(
                 f"a ProcessPoolExecutor, started by {multiprocessing.get_context().get_start_method()} "
                 "(the interpreter's default)",
                 _process_opener(None),
+                isolated=True,
             ),
             *(
                 Strategy(
@@ -130,8 +190,22 @@ strategies: Mapping[str, Strategy] = MappingProxyType(
                     f"a ProcessPoolExecutor, started by {method}",
                     _process_opener(method),
                     _no_start_method(method),
+                    isolated=True,
                 )
                 for method in START_METHODS
+            ),
+            Strategy(
+                "asyncio",
+                "coroutine functions in one event loop, in one thread",
+                AsyncioExecutor,
+                coroutines=True,
+            ),
+            Strategy(
+                "interpreters",
+                "an InterpreterPoolExecutor: threads, each in an interpreter with its own GIL",
+                _open_interpreters,
+                _no_interpreters(),
+                isolated=True,
             ),
         )
     }
@@ -188,6 +262,22 @@ def _resolve_one(wanted: Any) -> Strategy:
     raise TypeError(f"a strategy must be a name or an executor factory, got {wanted!r}")
 
 
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait while processes are started: between fork and exec it would be lost, or hit half a worker.
+
+    Workers inherit that, and stay deaf to it.
+    """
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _nothing(task: Any) -> None:
     """Do nothing: what a pool is warmed up with."""
 
@@ -226,7 +316,8 @@ class Pool:
         with warnings.catch_warnings():
             # 3.12+ warns of fork beside threads. Ours hold no lock then: they wait for work, or do not run yet.
             warnings.filterwarnings("ignore", ".*use of fork.*", DeprecationWarning)
-            executor = strategy.open(workers)
+            with _interrupts_held_back():
+                executor = strategy.open(workers)
             if not isinstance(executor, Executor):
                 raise TypeError(
                     f"strategy {strategy.name!r} must open a concurrent.futures.Executor, "
@@ -266,12 +357,15 @@ class Pool:
             as it is, and the other tasks are given up.
         """
         mark()
+        measure: Callable[..., Any] = measured_coroutine if self.strategy.coroutines else measured
         futures: list[Future[Sample]] = []
         cpu_before = time.process_time_ns()
         start = time.perf_counter_ns()
         try:
-            for task in tasks:
-                futures.append(self._executor.submit(measured, function, task))
+            # a pool may start its workers now
+            with _interrupts_held_back() if self.strategy.isolated else contextlib.nullcontext():
+                for task in tasks:
+                    futures.append(self._executor.submit(measure, function, task))
             # one wait for all: a waiter per future would wake the main thread, and cost the GIL, at every task
             wait(futures, return_when=FIRST_EXCEPTION)
             end = time.perf_counter_ns()
@@ -280,7 +374,7 @@ class Pool:
         except BrokenExecutor as error:
             raise PoolError(f"the workers of {self.strategy.name} x {self.workers} died ({error})") from error
         except Exception as error:
-            if self._children and _is_pickling_error(error):  # threads send nothing anywhere
+            if self.strategy.isolated and _is_pickling_error(error):  # threads send nothing anywhere
                 raise PoolError(f"cannot be sent to another process: {error}") from error
             raise
         finally:

@@ -32,17 +32,18 @@ HEADINGS = ("implementation", "strategy", "n", "time/unit", "speed-up [95 %]", "
 NARROW = 80
 
 
-def _text(text: str, style: str = "") -> Text:
+def safe_text(text: str, style: str = "") -> Text:
     """Return text as it stands, with what a terminal would act on spelt out: names come from files as well."""
     return Text("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text), style=style)
 
 
 def comparison_text(comparison: Comparison, width: int | None = None) -> str:
     """Return a comparison as plain text."""
-    return _plain(render(comparison), width=width or NARROW)
+    return plain(render(comparison), width=width or NARROW)
 
 
-def _plain(*things: RenderableType, width: int = NARROW) -> str:
+def plain(*things: RenderableType, width: int = NARROW) -> str:
+    """Return what rich would print, without colours."""
     file = StringIO()
     Console(file=file, width=width, color_system=None, legacy_windows=False).print(*things)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
@@ -58,24 +59,24 @@ def render(comparison: Comparison) -> RenderableType:
         control = comparison.control(kernel)
         if control is not None:
             parts.append(
-                _text(
+                safe_text(
                     f"Control, one thread: cython_nogil takes {words.estimate(control)} times as long as cython_gil; "
                     "the same machine code, so it should be 1."
                 )
             )
         parts.append(Text())
     parts.append(_pools(comparison))
-    parts += [_text(sentence) for sentence in comparison.findings]
-    parts.append(_text(_reading(comparison)))
+    parts += [safe_text(sentence) for sentence in comparison.findings]
+    parts.append(safe_text(_reading(comparison)))
     if not comparison.complete:
-        parts.append(_text("Incomplete: the measuring ended early; what was finished is shown.", "bold"))
+        parts.append(safe_text("Incomplete: the measuring ended early; what was finished is shown.", "bold"))
     return Group(*parts)
 
 
 def _heading(kernel: str, cells: Sequence[Cell]) -> Text:
     sizes = dict.fromkeys(f"{cell.size:,}" for cell in cells if cell.size is not None)
     size = f", size {' / '.join(sizes)}" if sizes else ""
-    return _text(f"{kernel}{size} (time per {cells[0].unit})", style="bold")
+    return safe_text(f"{kernel}{size} (time per {cells[0].unit})", style="bold")
 
 
 def _table(cells: Sequence[Cell]) -> Table:
@@ -104,14 +105,14 @@ def _row(cell: Cell, *, first: bool) -> list[Text]:
         words.percent(cell.efficiency.value),
         words.number(cell.cores.value),
     ]
-    return [*map(_text, row), _text(word, style=STYLES.get(word, ""))]
+    return [*map(safe_text, row), safe_text(word, style=STYLES.get(word, ""))]
 
 
 def _pools(comparison: Comparison) -> RenderableType:
     starts = [
         f"{pool.strategy} x {pool.workers} {words.seconds(pool.startup)}" for pool in comparison.run.pools
     ]
-    return _text(f"Start-up (not part of a speed-up): {', '.join(starts)}.", "dim") if starts else Text()
+    return safe_text(f"Start-up (not part of a speed-up): {', '.join(starts)}.", "dim") if starts else Text()
 
 
 def _reading(comparison: Comparison) -> str:
@@ -133,7 +134,7 @@ def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(_text(name), _text(value))
+        table.add_row(safe_text(name), safe_text(value))
     return table
 
 
@@ -147,7 +148,11 @@ def environment_rows(environment: Environment) -> list[tuple[str, str]]:
             f"{environment.implementation} {environment.python} ({build}), {environment.python_compiler}",
         ),
         ("build", environment.python_build),
-        ("GIL now", "on" if environment.gil_enabled else "off"),
+        (
+            "GIL now",
+            ("on" if environment.gil_enabled else "off")
+            + (f", turned on by {environment.gil_culprit}" if environment.gil_culprit else ""),
+        ),
         ("switch interval", words.seconds(environment.switch_interval)),
         ("kernels built by", f"{environment.extension_compiler} {environment.extension_flags}"),
         ("CPU", environment.cpu),
@@ -167,7 +172,7 @@ def environment_rows(environment: Environment) -> list[tuple[str, str]]:
 
 def listing(title: str, rows: Iterable[tuple[str, str]]) -> RenderableType:
     """Return a titled list of names and what they are."""
-    return Group(_text(title, style="bold"), Padding(pairs(rows), (0, 0, 1, 2)))
+    return Group(safe_text(title, style="bold"), Padding(pairs(rows), (0, 0, 1, 2)))
 
 
 def probe_rows(found: Probe) -> list[tuple[str, str]]:
@@ -197,7 +202,7 @@ def _stall(found: Probe) -> str:
 
 def probe_text(found: Probe) -> str:
     """Return a probe as plain text."""
-    return _plain(_text(found.name, "bold"), pairs(probe_rows(found)))
+    return plain(safe_text(found.name, "bold"), pairs(probe_rows(found)))
 
 
 def probe_table(probes: Sequence[Probe]) -> Table:
@@ -216,7 +221,7 @@ def probe_table(probes: Sequence[Probe]) -> Table:
             words.seconds(found.stall.p99),
             found.verdict.word,
         )
-        table.add_row(*map(_text, values))
+        table.add_row(*map(safe_text, values))
     return table
 
 
@@ -238,19 +243,19 @@ def _atlas_row(entry: Entry) -> tuple[str, ...]:
 
 def render_atlas(found: Atlas) -> RenderableType:
     """Return an atlas for a rich console, a table a group."""
-    parts: list[RenderableType] = [_text(found.title, "bold")]
+    parts: list[RenderableType] = [safe_text(found.title, "bold")]
     for group in dict.fromkeys(entry.group for entry in found):
         table = Table(
             box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", title_justify="left"
         )
         for heading in (group, *ATLAS_HEADINGS[1:]):
             right = heading in ("time", "held", "usable")
-            table.add_column(_text(heading), overflow="fold", justify="right" if right else "left")
+            table.add_column(safe_text(heading), overflow="fold", justify="right" if right else "left")
         for entry in found:
             if entry.group == group:
-                table.add_row(*map(_text, _atlas_row(entry)))
+                table.add_row(*map(safe_text, _atlas_row(entry)))
         parts += [Text(), table]
-    parts += [Text(), _text(atlas_reading(found))]
+    parts += [Text(), safe_text(atlas_reading(found))]
     return Group(*parts)
 
 
@@ -267,7 +272,7 @@ def atlas_reading(found: Atlas) -> str:
 
 def atlas_text(found: Atlas) -> str:
     """Return an atlas as plain text."""
-    return _plain(render_atlas(found))
+    return plain(render_atlas(found))
 
 
 def atlas_markdown(found: Atlas) -> str:

@@ -13,6 +13,8 @@ def seconds(value: float) -> str:
     """Three digits and the unit that fits: 12.3 ms."""
     if math.isnan(value):
         return "-"
+    if value < 0:
+        return f"-{seconds(-value)}"
     scale, unit = next(((scale, unit) for scale, unit in UNITS if value >= 0.9995 * scale), UNITS[-1])
     number = value / scale
     return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2}f} {unit}"

@@ -1,0 +1,132 @@
+"""An I/O thread beside busy ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from gilcmp import _gil
+from gilcmp.claims.claim import CannotTest, Claim, Conditions, Figure, Outcome, switch_interval
+
+STOP = b"stop"
+STARVES = 0.2  # share of the requests beside a native thread, below which the I/O thread is starved
+
+
+def _run(at: Conditions) -> Outcome:
+    cases: list[tuple[str, Callable[[threading.Event], None] | None, int, float]] = [
+        ("nothing", None, 0, 0.005),
+        ("a native thread that releases", _native, 1, 0.005),
+        ("one Python loop", _loop, 1, 0.005),
+        ("two Python loops", _loop, 2, 0.005),
+        ("one Python loop, switch interval 0.5 ms", _loop, 1, 0.0005),
+        ("two Python loops, switch interval 0.5 ms", _loop, 2, 0.0005),
+    ]
+    figures, rates = [], {}
+    for name, busy, threads, interval in cases:
+        with switch_interval(interval), _busy(busy, threads):
+            found = _echo(max(0.2, at.seconds / len(cases) - 0.25))
+        rates[name] = found["rate"]
+        figures += [
+            Figure(f"requests beside {name}", found["rate"], "/s"),
+            Figure(f"latency beside {name}, median", found["p50"], "s"),
+            Figure(f"latency beside {name}, 99 %", found["p99"], "s"),
+        ]
+    native, loop = rates["a native thread that releases"], rates["one Python loop"]
+    return at.conclude(
+        loop < STARVES * native,
+        f"{native:,.0f} requests/s beside a native thread, {loop:,.0f} beside one Python loop",
+        *figures,
+    )
+
+
+def _native(over: threading.Event) -> None:
+    while not over.is_set():
+        _gil.release_gil(0.01)
+
+
+def _loop(over: threading.Event) -> None:
+    while not over.is_set():
+        pass
+
+
+@contextlib.contextmanager
+def _busy(target: Callable[[threading.Event], None] | None, number: int) -> Iterator[None]:
+    over = threading.Event()
+    threads = [
+        threading.Thread(target=target, args=(over,), name="gilcmp busy") for _ in range(number) if target
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _echo(seconds: float) -> dict[str, float]:
+    """Answer datagrams in a thread of this process, and return what a client in another one saw."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            while True:
+                data, sender = server.recvfrom(64)
+                if data == STOP:
+                    return
+                server.sendto(data, sender)
+
+        thread = threading.Thread(target=answer, name="gilcmp echo")
+        thread.start()
+        try:
+            done = subprocess.run(  # noqa: S603  # our own module
+                [sys.executable, "-m", "gilcmp.claims.convoy", str(server.getsockname()[1]), str(seconds)],
+                capture_output=True, text=True, timeout=30 + seconds, check=False,
+            )  # fmt: skip
+        finally:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closer:
+                closer.sendto(STOP, server.getsockname())
+            thread.join()
+    if done.returncode:
+        raise CannotTest(
+            f"the client failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+        )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _client(port: int, seconds: float) -> None:
+    """Send a datagram, wait for its echo, and so on; print requests a second and latencies (s)."""
+    took = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2.0)
+        client.connect(("127.0.0.1", port))
+        began = time.perf_counter()
+        while (sent := time.perf_counter()) < began + seconds:
+            client.send(b"ping")
+            client.recv(64)
+            took.append(time.perf_counter() - sent)
+    ordered = sorted(took)
+    n = len(ordered)
+    print(
+        json.dumps({"rate": n / sum(took), "p50": ordered[n // 2], "p99": ordered[min(n - 1, n * 99 // 100)]})
+    )
+
+
+CLAIM = Claim(
+    "convoy",
+    "One busy thread starves an I/O thread beside it.",
+    "A UDP echo on the loopback beside nothing, a native thread, one and two Python loops.",
+    _run,
+    seconds=6.0,
+)
+
+if __name__ == "__main__":
+    _client(int(sys.argv[1]), float(sys.argv[2]))

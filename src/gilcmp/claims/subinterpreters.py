@@ -1,0 +1,47 @@
+"""Interpreters with a lock of their own."""
+
+from __future__ import annotations
+
+from gilcmp.claims.claim import CannotTest, Claim, Conditions, Figure, Outcome, settled
+from gilcmp.compare import compare
+from gilcmp.strategies import strategies
+
+PARALLEL = 1.5  # speed-up of two interpreters from which they really ran side by side
+IMPLEMENTATIONS = ("python", "cython_gil")
+
+
+def _run(at: Conditions) -> Outcome:
+    at.need_two_cpus()
+    reason = strategies["interpreters"].unavailable
+    if reason:
+        raise CannotTest(f"it {reason}")
+    found = compare(
+        "mandelbrot",
+        implementations=IMPLEMENTATIONS,
+        strategies=["threads", "interpreters"],
+        workers=2,
+        budget=at.seconds,
+    )
+    cells = {name: settled(found[name, "interpreters"]) for name in IMPLEMENTATIONS}
+    figures = [
+        Figure.of(f"speed-up of two interpreters, {n}", cell.speedup, "x") for n, cell in cells.items()
+    ]
+    figures += [
+        Figure.of(f"speed-up of two threads, {n}", settled(found[n, "threads"]).speedup, "x")
+        for n in IMPLEMENTATIONS
+    ]
+    slowest = min(cell.speedup.value for cell in cells.values())
+    return at.conclude(
+        slowest >= PARALLEL,
+        f"two interpreters in one process: at least {slowest:.2f}x, with code that holds its GIL all the time",
+        *figures,
+    )
+
+
+CLAIM = Claim(
+    "subinterpreters",
+    "Each interpreter of a process can have its own GIL.",
+    "mandelbrot in plain Python and in Cython that holds the GIL, under two interpreters of one process.",
+    _run,
+    seconds=7.0,
+)

@@ -1,0 +1,277 @@
+"""Other interpreters: found, asked whether they have this gilcmp, and run side by side with this one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from gilcmp._version import __version__
+from gilcmp.compare import Progress, Session
+from gilcmp.comparison import Comparison
+from gilcmp.results import from_json, to_json
+
+ANSWER_TIMEOUT = 120.0  # seconds in which an interpreter must start and tell of itself
+_ASK = (
+    "import json, platform, sys, sysconfig\n"
+    "try:\n"
+    "    import gilcmp\n"
+    "    found = gilcmp.__version__\n"
+    "except ImportError as error:\n"
+    "    found = None\n"
+    "print(json.dumps([platform.python_version(), bool(sysconfig.get_config_var('Py_GIL_DISABLED')), found]))"
+)
+
+
+class PythonError(ValueError):
+    """An interpreter cannot be used; the message says why, and what to do."""
+
+
+@frozen
+class Python:
+    """An interpreter that has this gilcmp.
+
+    Attributes
+    ----------
+    path : str
+        Its executable.
+    version : str
+        Its version.
+    free_threaded : bool
+        Whether it is a free-threaded build.
+    """
+
+    path: str
+    version: str
+    free_threaded: bool
+
+    @property
+    def name(self) -> str:
+        """Its version, with a t where it is free-threaded."""
+        return self.version + "t" * self.free_threaded
+
+
+def this_python() -> Python:
+    """Return the interpreter that this runs on."""
+    return find_python(sys.executable)
+
+
+def find_python(wanted: str) -> Python:
+    """Find an interpreter by name or path, and check that it can run this gilcmp.
+
+    Raises
+    ------
+    PythonError
+        Where there is none, or it has no gilcmp, or another one.
+    """
+    path = shutil.which(wanted)
+    if path is None:
+        raise PythonError(f"python {wanted!r} not found: give the path of an interpreter, or a name on PATH")
+    try:
+        done = subprocess.run(  # noqa: S603  # what the user asked for
+            [path, "-c", _ASK], capture_output=True, text=True, timeout=ANSWER_TIMEOUT, check=True
+        )
+        version, free_threaded, found = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise PythonError(f"python {wanted!r} does not run: {last}") from None
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        raise PythonError(f"python {wanted!r} is no interpreter that gilcmp can use: {error}") from None
+    install = f"install it with: {path} -m pip install gilcmp=={__version__}"
+    if found is None:
+        raise PythonError(f"python {wanted!r} ({version}) has no gilcmp: {install}")
+    if found != __version__:
+        raise PythonError(
+            f"python {wanted!r} ({version}) has gilcmp {found}, this is {__version__}: {install}"
+        )
+    return Python(path, version, free_threaded)
+
+
+class _Child:
+    """A session in an interpreter of its own, which measures a round when it is told to."""
+
+    def __init__(self, python: Python, request: Mapping[str, Any]) -> None:
+        self.python = python
+        self._process = subprocess.Popen(  # noqa: S603  # an interpreter that was checked
+            [python.path, "-m", "gilcmp.pythons"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C comes to the parent alone, which lets it end and keeps its rounds
+        )
+        self.result: dict[str, Any] | None = None
+        self.tell(json.dumps(request))
+
+    def tell(self, word: str) -> None:
+        """Say what to do: "round", or "next" for the next kernel."""
+        assert self._process.stdin is not None  # noqa: S101  # for the type checker
+        with contextlib.suppress(BrokenPipeError):  # what became of it is read from its output
+            self._process.stdin.write(word + "\n")
+            self._process.stdin.flush()
+
+    def ready(self) -> bool:
+        """Wait until it is ready for a round; False when it has come to its end."""
+        assert self._process.stdout is not None  # noqa: S101
+        line = self._process.stdout.readline()
+        if line.strip() == "ready":
+            return True
+        self.result = json.loads(line) if line.strip() else {"error": "it died without a word"}
+        return False
+
+    def finish(self) -> None:
+        """Let it end after the round that it is in, and take what it has."""
+        assert self._process.stdin is not None  # noqa: S101
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        while self.result is None and self.ready():
+            pass
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def compare_pythons(
+    pythons: Sequence[Python],
+    work: str | Sequence[str],
+    *,
+    budget: float = 30.0,
+    progress: Callable[[Progress], None] | None = None,
+    **arguments: Any,
+) -> list[tuple[Python, Comparison]]:
+    """Run the same comparison in several interpreters, a round here and a round there.
+
+    So what drifts on the machine hits all alike.
+
+    Parameters
+    ----------
+    pythons : sequence of Python
+        Which.
+    work : str or sequence of str
+        Kernels, or one function as ``package.module:function``.
+    budget : float
+        Seconds for the rounds of all of them together; starting up is not in it.
+    progress : callable, optional
+        Called before each round.
+    **arguments
+        Further ones of `gilcmp.compare` that JSON can express.
+
+    Returns
+    -------
+    list of (Python, Comparison)
+        In the order given.
+
+    Raises
+    ------
+    PythonError
+        When a session fails in one of them.
+    """
+    kernels = [work] if isinstance(work, str) else list(work)
+    request = {"work": kernels, "path": sys.path[0] or str(os.getcwd()), **arguments}  # noqa: PTH109
+    children: list[_Child] = []
+    try:
+        for python in pythons:
+            if progress is not None:
+                progress(Progress(f"starting {python.name}", 0.0, budget))
+            children.append(_Child(python, request))
+            children[-1].ready()
+        began = time.perf_counter()
+        groups = 1 if any(":" in name for name in kernels) else len(kernels)
+        try:
+            for group in range(1, groups + 1):
+                _rounds(children, began + budget * group / groups, began, budget, progress)
+        except KeyboardInterrupt as error:
+            error.comparisons = _results(children, interrupted=True)  # type: ignore[attr-defined]
+            raise
+        return _results(children)
+    finally:
+        for child in children:
+            child.close()
+
+
+def _rounds(
+    children: Sequence[_Child],
+    deadline: float,
+    began: float,
+    budget: float,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    """Let the children take turns with a kernel until the deadline: A B, B A, A B and so on."""
+    order = list(children)
+    while True:
+        for child in order:
+            if child.result is not None:
+                continue
+            if progress is not None:
+                elapsed = time.perf_counter() - began
+                progress(Progress(child.python.name, min(1.0, elapsed / budget), max(0.0, budget - elapsed)))
+            child.tell("round")
+            child.ready()
+        order.reverse()
+        if time.perf_counter() >= deadline or all(child.result is not None for child in children):
+            break
+    for child in children:
+        if child.result is None:
+            child.tell("next")
+            child.ready()
+
+
+def _results(children: Sequence[_Child], *, interrupted: bool = False) -> list[tuple[Python, Comparison]]:
+    found = []
+    for child in children:
+        child.finish()
+        result = child.result or {}
+        if "error" in result and not interrupted:
+            raise PythonError(f"{child.python.path}: {result['error']}")
+        if "run" in result:
+            found.append((child.python, Comparison(from_json(result["run"], child.python.path))))
+    return found
+
+
+def _child() -> None:
+    """Measure what the parent asks for; what the work prints goes to standard error."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(word: str) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            out.write(word + "\n")
+            out.flush()
+
+    def gate() -> bool:
+        say("ready")
+        return sys.stdin.readline().strip() == "round"
+
+    request = json.loads(sys.stdin.readline())
+    work: Any = request.pop("work")
+    path = request.pop("path")
+    try:
+        if any(":" in name for name in work):
+            sys.path.insert(0, path)
+            module, _, name = work[0].partition(":")
+            work = getattr(__import__(module, fromlist=[name]), name)
+        session = Session(work, gate=gate, budget=1e6, **request)
+        say(json.dumps({"run": to_json(session.measure().run)}))
+    except Exception as error:
+        say(json.dumps({"error": f"{type(error).__name__}: {error}"}))
+
+
+if __name__ == "__main__":
+    _child()

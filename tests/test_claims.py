@@ -1,0 +1,314 @@
+"""The claims: what an experiment concludes from figures, and that every one of them runs and cleans up.
+
+Which verdict a claim gets is measured, and decides no test.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from importlib import import_module
+
+import psutil
+import pytest
+from attrs import evolve
+
+import gilcmp
+from gilcmp import _gil, cli
+from gilcmp.claims.claim import (
+    CANNOT,
+    CONFIRMED,
+    DIFFERS,
+    REFUTED,
+    WORDS,
+    CannotTest,
+    Claim,
+    Conditions,
+    Figure,
+    Outcome,
+    Unclear,
+    above,
+    count_down,
+    settled,
+    switch_interval,
+)
+from gilcmp.claims.suite import CLAIMS, Claims, read_expected
+from gilcmp.estimate import Estimate
+from gilcmp.results import ResultError
+from gilcmp.show.claims import figure
+
+suite = import_module("gilcmp.claims.suite")
+HERE = Conditions(seconds=0.5, cpus=2.0, gil=True)
+QUICK = sorted(
+    set(CLAIMS) - {"asyncio-io", "processes", "release-threshold"}
+)  # those take their time whatever
+
+
+def test_the_list_is_the_one_that_was_promised():
+    assert list(CLAIMS) == [
+        "one-at-a-time", "cpu-threads", "contention", "io-threads", "asyncio-io", "processes", "native-release",
+        "release-threshold", "refcounts", "convoy", "stalls", "free-threading", "subinterpreters",
+    ]  # fmt: skip
+    for claim in CLAIMS.values():
+        assert claim.sentence.endswith(".")
+        assert claim.experiment
+        assert 0 < claim.seconds <= 15
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_every_claim_runs_and_leaves_nothing_behind(name):
+    threads = threading.active_count()
+    interval = sys.getswitchinterval()
+    (result,) = gilcmp.claims(name, budget=10)
+    assert result.verdict.word in WORDS
+    assert result.verdict.reason
+    assert result.figures or result.verdict == CANNOT
+    assert threading.active_count() == threads
+    assert multiprocessing.active_children() == []
+    assert psutil.Process().children() == []
+    assert sys.getswitchinterval() == interval
+    json.loads(Claims([result], gilcmp.environment()).to_json())
+
+
+def test_a_conclusion_depends_on_the_lock():
+    assert HERE.conclude(True, "r").verdict == CONFIRMED
+    assert HERE.conclude(False, "r").verdict == REFUTED
+    without = evolve(HERE, gil=False)
+    assert without.conclude(True, "r").verdict == CONFIRMED
+    assert without.conclude(False, "r").verdict == DIFFERS
+    with pytest.raises(CannotTest, match="it needs 2 CPUs, and this process may use 1"):
+        evolve(HERE, cpus=1.0).need_two_cpus()
+
+
+def test_an_interval_over_the_limit_is_no_answer():
+    assert above(Estimate(2.0, 1.4, 2.1, 9), 1.5)
+    assert not above(Estimate(1.0, 0.9, 1.1, 9), 1.5)
+    with pytest.raises(Unclear, match=r"may be below 1\.5 or above"):
+        above(Estimate(1.4, 1.3, 1.6, 9), 1.5)
+
+
+def test_a_starved_cell_is_no_answer(run):
+    starved = [evolve(cell, rounds=[]) for cell in run.cells]
+    comparison = gilcmp.Comparison(evolve(run, cells=starved))
+    with pytest.raises(Unclear, match=r"python, threads x 2 was"):
+        settled(comparison["python", "threads"])
+    sound = gilcmp.Comparison(run)["python", "threads"]
+    assert settled(sound) is sound
+
+
+def _made_up(run):
+    return Claim("made-up", "Something.", "Nothing.", run, seconds=1.0)
+
+
+def test_an_unclear_experiment_is_tried_again():
+    tries = []
+
+    def second_time_lucky(at):
+        tries.append(at)
+        if len(tries) == 1:
+            raise Unclear("noisy")
+        return at.conclude(True, "now")
+
+    assert suite._tested(_made_up(second_time_lucky), HERE, "3.x").verdict == CONFIRMED
+    assert len(tries) == 2
+
+    def never(at):
+        tries.append(at)
+        raise Unclear("noisy for good")
+
+    result = suite._tested(_made_up(never), HERE, "3.x")
+    assert (result.verdict.word, result.verdict.reason) == (CANNOT, "noisy for good")
+    assert len(tries) == 4
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no sockets"), RuntimeError("can't start new thread"), MemoryError("m")]
+)
+def test_what_a_system_refuses_cannot_be_tested(error):
+    def refuse(at):
+        raise error
+
+    result = suite._tested(_made_up(refuse), HERE, "3.x")
+    assert result.verdict == CANNOT
+    assert str(error) in result.verdict.reason
+
+
+def test_ctrl_c_keeps_what_was_finished(monkeypatch):
+    def interrupt(at):
+        raise KeyboardInterrupt
+
+    done = _made_up(lambda at: at.conclude(True, "fine", Figure("f", 1.0)))
+    monkeypatch.setattr(suite, "CLAIMS", {"made-up": done, "next": _made_up(interrupt)})
+    with pytest.raises(KeyboardInterrupt) as stop:
+        gilcmp.claims()
+    assert [result.verdict for result in stop.value.claims] == [CONFIRMED]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"names": "nope"}, "claim must be one of one-at-a-time, .*, got 'nope'"),
+    ({"budget": 0}, "budget must be from 1 to 1e5 seconds, got 0"),
+    ({"budget": math.nan}, "budget must be"),
+    ({"budget": "long"}, "budget must be"),
+])  # fmt: skip
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        gilcmp.claims(**arguments)
+
+
+def test_native_counting_with_and_without_a_lock():
+    counter = _gil.Counter()
+    counter.plain(1000)
+    counter.atomic(100)
+    counter.locked(10)
+    counter.holding()
+    assert counter.value == 1111
+    together = _gil.Counter()
+    threads = [threading.Thread(target=way, args=(20_000,)) for way in [together.atomic] * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together.value == 80_000
+
+
+def test_the_sampler_counts_who_had_the_lock():
+    sampler = _gil.Sampler(1e-6, 1.0)
+    _gil.hold_gil(0.02)
+    assert sampler.stop()["switches"] <= 5  # another thread of the process may look in
+    over, turns = threading.Event(), threading.Event()
+
+    def other():
+        while not over.is_set():
+            turns.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    try:
+        sampler = _gil.Sampler(1e-6, 1.0)
+        for _ in range(50):
+            turns.clear()
+            assert turns.wait(60)
+        counts = sampler.stop()
+    finally:
+        over.set()
+        thread.join()
+    if (
+        gilcmp.environment().gil_enabled
+        and not gilcmp.environment().free_threaded
+        and counts["dropped"] < 1e-3
+    ):
+        assert counts["switches"] >= 50
+
+
+def test_switch_interval_comes_back():
+    before = sys.getswitchinterval()
+    with switch_interval(0.05):
+        assert sys.getswitchinterval() == pytest.approx(0.05)
+    assert sys.getswitchinterval() == before
+    assert count_down(10) == 0
+
+
+@pytest.mark.parametrize(("one", "text"), [
+    (Figure("f", 1.5, "x", 1.25, 1.75), "1.50x [1.25, 1.75]"),
+    (Figure("f", 0.0125, "s"), "12.5 ms"),
+    (Figure("f", 2048.0, "B"), "2.0 KiB"),
+    (Figure("f", 123456.0, "/s"), "123,456 /s"),
+    (Figure("f", math.nan, "/s"), "-"),
+])  # fmt: skip
+def test_figures_as_text(one, text):
+    assert figure(one) == text
+
+
+def test_a_table_shows_verdicts_reasons_and_figures():
+    result = suite._tested(
+        _made_up(lambda at: at.conclude(True, "so it is", Figure("speed", 2.0, "x"))), HERE, "3.x"
+    )
+    other = evolve(result, python="3.yt", verdict=Outcome(gilcmp.Verdict(DIFFERS, "other")).verdict)
+    text = str(Claims([result, other], gilcmp.environment()))
+    assert "made-up: Something." in text
+    assert "3.x: confirmed: so it is" in text
+    assert "3.yt: differs on this build: other" in text
+    assert "speed  2.00x" in text
+    assert "1 confirmed, 1 differs on this build" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_expectations(tmp_path, capsys, monkeypatch):
+    file = tmp_path / "expected.toml"
+    file.write_text('cpu-threads = "confirmed"\nstalls = "refuted"\n')
+    assert read_expected(file) == {"cpu-threads": "confirmed", "stalls": "refuted"}
+    for text, message in (
+        ("nope = 'confirmed'", "claim must be one of"),
+        ("stalls = 'perhaps'", "stalls must be one of"),
+        ("stalls", "not TOML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ResultError, match=message):
+            read_expected(file)
+        assert _call("claims", "--expect", str(file), "stalls") == 2
+        assert message in capsys.readouterr().err
+    made_up = {"stalls": evolve(CLAIMS["stalls"], run=lambda at: at.conclude(True, "fine"))}
+    monkeypatch.setattr(suite, "CLAIMS", made_up)
+    for word, code in (("confirmed", 0), ("refuted", 1)):
+        file.write_text(f"stalls = '{word}'")
+        assert _call("claims", "--expect", str(file), "-q") == code
+        captured = capsys.readouterr()
+        assert ("stalls is confirmed, expected refuted" in captured.err) == bool(code)
+        assert "stalls" in captured.out
+
+
+def test_the_command_line_saves(tmp_path, capsys):
+    path = tmp_path / "claims.json"
+    assert _call("claims", "refcounts", "--budget", "5s", "-o", str(path)) == 0
+    assert "refcounts" in capsys.readouterr().out
+    saved = json.loads(path.read_text())
+    assert saved["format"] == "gilcmp claims"
+    assert [result["name"] for result in saved["results"]] == ["refcounts"]
+    assert _call("claims", "nope") == 2
+    assert "claim must be one of" in capsys.readouterr().err
+
+
+def _call(*arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(arguments))
+    return stop.value.code
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+@pytest.mark.parametrize("name", ["io-threads", "convoy", "native-release", "processes"])
+def test_ctrl_c_leaves_no_server_pool_or_thread(name):
+    # a script's background job ignores Ctrl-C, and hands that down
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import sys; from gilcmp import cli\n"
+        "import gilcmp.claims.suite\n"
+        "print('ready', flush=True)\n"
+        f"cli.main(['claims', '{name}', '--budget', '1000s'])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        started = psutil.Process(process.pid)
+        deadline = _gil.now() + 60 * 10**9
+        while not (children := started.children(recursive=True)) and name != "native-release":
+            assert _gil.now() < deadline, "no server and no pool was started"
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == cli.INTERRUPTED, errors
+    assert "Traceback" not in errors
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive

@@ -1,0 +1,121 @@
+"""The threshold: what is computed from a curve, and that the command runs. No timing decides anything here."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+from importlib import import_module
+
+import pytest
+
+import gilcmp
+from gilcmp import _gil, cli
+from gilcmp.estimate import Estimate
+from gilcmp.threshold import Point, Threshold, _cheap_from, _crossing, _sizes
+
+NOWHERE = Estimate(math.nan, math.nan, math.nan, 0)
+
+
+def about(value, width=0.1):
+    return Estimate(value, value - width, value + width, 9)
+
+
+def point(size, time, speedup=NOWHERE):
+    return Point(size, about(time, 0), NOWHERE, speedup)
+
+
+def test_the_crossing_is_interpolated_between_two_sizes():
+    found = _crossing([(10, about(0.5)), (100, about(0.8)), (1000, about(1.25)), (10_000, about(1.9))])
+    assert 100 < found.low < found.value < found.high < 1000
+    assert found.value == pytest.approx(math.sqrt(100 * 1000))  # 0.8 and 1.25 are as far from 1
+
+
+def test_a_dip_later_on_counts():
+    found = _crossing([(10, about(1.5)), (100, about(0.5)), (1000, about(1.5))])
+    assert 100 < found.value < 1000
+
+
+def test_without_a_crossing():
+    assert math.isnan(_crossing([(10, about(0.5)), (100, about(0.9))]).value)
+    assert math.isnan(_crossing([]).value)
+    assert _crossing([(10, about(1.5)), (100, about(1.9))]).value == 10
+    uncertain = _crossing([(10, about(0.5)), (100, about(1.05))])
+    assert uncertain.high == math.inf, "by the lower ends it is never reached"
+
+
+def test_where_a_release_gets_cheap():
+    points = [point(1, 100e-9), point(10, 1e-6), point(100, 10e-6)]
+    found = _cheap_from(points, Estimate(50e-9, 40e-9, 60e-9, 9))
+    assert found.value == pytest.approx(10)
+    assert found.low < 10 < found.high
+    assert _cheap_from(points, Estimate(1e-9, 1e-9, 1e-9, 9)).value == 1
+    assert math.isnan(_cheap_from(points, Estimate(1.0, 1.0, 1.0, 9)).value)
+
+
+def test_sizes_cover_the_decades():
+    def make(size):
+        return partial(_gil.hold_gil, size * 1e-7)
+
+    sizes = _sizes(make, 2**40)
+    assert sizes[0] == 1
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] * 1e-7 >= 5e-3
+
+
+def test_a_call_whose_time_does_not_grow_is_refused():
+    with pytest.raises(ValueError, match="the time of a call must grow with its size"):
+        gilcmp.threshold(lambda size: None, budget=1)
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), [
+    (("nope",), ValueError, "work must be one of count, .* or callable, got 'nope'"),
+    ((3,), TypeError, "work must be callable with a size, got int"),
+    (("fetch",), ValueError, "kernel 'fetch' waits"),
+])  # fmt: skip
+def test_bad_work(arguments, error, message):
+    with pytest.raises(error, match=message):
+        gilcmp.threshold(*arguments)
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), [
+    ({"workers": 1}, ValueError, "workers must be"),
+    ({"budget": 0}, ValueError, "budget must be from 0.5 to 1e5 seconds, got 0"),
+    ({"holds": len}, ValueError, "holds is for functions"),
+])  # fmt: skip
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        gilcmp.threshold("count", **arguments)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Sizes whose calls stay below a millisecond."""
+    monkeypatch.setattr(import_module("gilcmp.threshold"), "LONGEST", 3e-4)
+
+
+@pytest.mark.usefixtures("short")
+def test_a_pair_of_functions():
+    found = gilcmp.threshold(
+        lambda size: _gil.release_gil(size * 1e-7), holds=lambda size: _gil.hold_gil(size * 1e-7), budget=1.5
+    )
+    assert isinstance(found, Threshold)
+    assert [p.size for p in found.points] == sorted(p.size for p in found.points)
+    assert all(p.time.value > 0 for p in found.points)
+    text = str(found)
+    assert "a release, uncontended" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("short")
+def test_the_command(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["threshold", "count", "--budget", "1s", "--json", "-"])
+    assert stop.value.code in (0, 3)
+    found = json.loads(capsys.readouterr().out)
+    assert found["name"] == "count"
+    assert len(found["points"]) >= 5
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["threshold", "nope"])
+    assert stop.value.code == 2
+    assert "work must be one of" in capsys.readouterr().err
