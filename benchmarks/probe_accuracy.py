@@ -66,7 +66,7 @@ def child(peer: str, period: float, duty: float, seconds: float) -> None:
     if peer == "gilknocker":
         import gilknocker
 
-        knocker = gilknocker.KnockKnock(1000)
+        knocker = gilknocker.KnockKnock(100, 10, 1000)  # of the settings tried, the one nearest to the truth
         knocker.start()
         truth()
         figure = knocker.contention_metric
@@ -229,7 +229,7 @@ def start_inside(tool: str) -> Callable[[], object]:
     if tool == "gilknocker":
         import gilknocker
 
-        knocker = gilknocker.KnockKnock(1000)
+        knocker = gilknocker.KnockKnock(100, 10, 1000)  # of the settings tried, the one nearest to the truth
         knocker.start()
         return knocker.stop
     import gil_load

@@ -34,6 +34,10 @@ def test_commands_work(command, tmp_path):
         words[0] == "atlas"
     ):  # the whole list takes half a minute; tests/test_atlas.py runs every statement once
         words += ["--budget", "10ms"]
+    if words[0] == "claims":
+        words += ["refcounts"]  # the whole list takes 80 seconds; tests/test_claims.py runs nearly all of them
+    if words[0] == "threshold":
+        words += ["--budget", "1s"]
     if words[0] == "compare":
         words += ["--budget", "300ms"]
         if ":" not in words[1] and "--size" not in words:
@@ -44,7 +48,9 @@ def test_commands_work(command, tmp_path):
 
 
 def test_there_are_commands():
-    assert {command.split()[1] for command in COMMANDS} == {"compare", "list", "env", "probe", "atlas"}
+    assert {command.split()[1] for command in COMMANDS} == {
+        "compare", "list", "env", "probe", "atlas", "claims", "threshold",
+    }  # fmt: skip
 
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -52,7 +58,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_the_examples_work(number, tmp_path):
-    example = EXAMPLES[number].replace("budget=5", "budget=2")
+    example = EXAMPLES[number].replace("budget=5", "budget=2").replace("budget=20", "budget=5")
     script = tmp_path / "example.py"
     calls = "".join(f"\n{name}()" for name in re.findall(r"^def (test_\w+)", example, re.MULTILINE))
     script.write_text(f"import unittest\ntry:\n{textwrap.indent(example + calls, '    ')}\n"
@@ -65,7 +71,7 @@ def test_the_examples_work(number, tmp_path):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
 
 
 def test_every_verdict_and_kernel_is_explained():
