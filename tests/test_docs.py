@@ -35,7 +35,9 @@ def test_commands_work(command, tmp_path):
     ):  # the whole list takes half a minute; tests/test_atlas.py runs every statement once
         words += ["--budget", "10ms"]
     if words[0] == "claims":
-        words += ["refcounts"]  # the whole list takes 80 seconds; tests/test_claims.py runs nearly all of them
+        words += [
+            "refcounts"
+        ]  # the whole list takes 80 seconds; tests/test_claims.py runs nearly all of them
     if words[0] == "threshold":
         words += ["--budget", "1s"]
     if words[0] == "compare":

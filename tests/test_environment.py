@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import sysconfig
 
 import pytest
 
@@ -101,3 +103,38 @@ def test_environment_tells_of_this_interpreter():
 )
 def test_default_workers(cpus, steps):
     assert gilcmp.default_workers(cpus) == steps
+
+
+@pytest.mark.skipif(
+    not gilcmp.environment().free_threaded, reason="only a free-threaded build can have it off"
+)
+@pytest.mark.parametrize("how", ["option", "module"])
+def test_what_turned_the_gil_on_is_told(how, tmp_path):
+    code = "import gilcmp; found = gilcmp.environment(); print(found.gil_enabled, '|', found.gil_culprit)"
+    options = ["-X", "gil=1"] if how == "option" else ["-W", "ignore"]
+    if how == "module":
+        # an extension that does not say that it can do without: the interpreter turns the GIL on for it
+        source = tmp_path / "needs_gil.c"
+        source.write_text(
+            "#include <Python.h>\n"
+            'static struct PyModuleDef it = {PyModuleDef_HEAD_INIT, "needs_gil", NULL, 0};\n'
+            "PyMODINIT_FUNC PyInit_needs_gil(void) { return PyModuleDef_Init(&it); }\n"
+        )
+        include, suffix = sysconfig.get_path("include"), sysconfig.get_config_var("EXT_SUFFIX")
+        command = [
+            "cc",
+            "-shared",
+            "-fPIC",
+            f"-I{include}",
+            str(source),
+            "-o",
+            str(tmp_path / f"needs_gil{suffix}"),
+        ]
+        subprocess.run(command, check=True)
+        code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import needs_gil; {code}"
+    done = subprocess.run(
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    expected = "PYTHON_GIL=1 or -X gil=1" if how == "option" else "the module needs_gil"
+    assert done.stdout.strip() == f"True | {expected}"
+    assert gilcmp.environment().gil_culprit is None

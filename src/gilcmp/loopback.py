@@ -38,6 +38,7 @@ class LoopbackServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C is not for it: it ends when its input does
         )
         assert self._process.stdout is not None  # noqa: S101  # for the type checker
         port = self._process.stdout.readline().strip()
@@ -91,7 +92,10 @@ async def _serve(latency: float) -> None:
             await writer.wait_closed()
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    try:
+        os.write(1, b"%d\n" % server.sockets[0].getsockname()[1])
+    except BrokenPipeError:  # whoever started it is gone already
+        return
     # a thread waits for the end of the input: pipes are no files for every platform's event loop
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     server.close()

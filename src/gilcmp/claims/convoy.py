@@ -61,14 +61,15 @@ def _busy(target: Callable[[threading.Event], None] | None, number: int) -> Iter
     threads = [
         threading.Thread(target=target, args=(over,), name="gilcmp busy") for _ in range(number) if target
     ]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         yield
     finally:
         over.set()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
 
 def _echo(seconds: float) -> dict[str, float]:
@@ -77,15 +78,16 @@ def _echo(seconds: float) -> dict[str, float]:
         server.bind(("127.0.0.1", 0))
 
         def answer() -> None:
-            while True:
-                data, sender = server.recvfrom(64)
-                if data == STOP:
-                    return
-                server.sendto(data, sender)
+            with contextlib.suppress(OSError):  # an interrupt may close the socket first
+                while True:
+                    data, sender = server.recvfrom(64)
+                    if data == STOP:
+                        return
+                    server.sendto(data, sender)
 
         thread = threading.Thread(target=answer, name="gilcmp echo")
-        thread.start()
         try:
+            thread.start()
             done = subprocess.run(  # noqa: S603  # our own module
                 [sys.executable, "-m", "gilcmp.claims.convoy", str(server.getsockname()[1]), str(seconds)],
                 capture_output=True, text=True, timeout=30 + seconds, check=False,
@@ -93,7 +95,8 @@ def _echo(seconds: float) -> dict[str, float]:
         finally:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closer:
                 closer.sendto(STOP, server.getsockname())
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
     if done.returncode:
         raise CannotTest(
             f"the client failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
