@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gilcmp.claims.suite import Claims, claims
     from gilcmp.compare import Progress, compare
     from gilcmp.comparison import Cell, Comparison, load
+    from gilcmp.diff import Diff, diff
     from gilcmp.environment import Environment, environment
     from gilcmp.estimate import Estimate
     from gilcmp.jobs import WrongAnswer
@@ -39,6 +40,7 @@ __all__ = [
     "Cell",
     "Claims",
     "Comparison",
+    "Diff",
     "Environment",
     "Estimate",
     "Kernel",
@@ -59,6 +61,7 @@ __all__ = [
     "compare",
     "compare_pythons",
     "default_workers",
+    "diff",
     "environment",
     "find_python",
     "kernels",
@@ -76,6 +79,7 @@ _HOMES = {
     "Cell": "gilcmp.comparison",
     "Claims": "gilcmp.claims.suite",
     "Comparison": "gilcmp.comparison",
+    "Diff": "gilcmp.diff",
     "Environment": "gilcmp.environment",
     "Estimate": "gilcmp.estimate",
     "Kernel": "gilcmp.kernels",
@@ -95,6 +99,7 @@ _HOMES = {
     "compare": "gilcmp.compare",
     "compare_pythons": "gilcmp.pythons",
     "default_workers": "gilcmp.request",
+    "diff": "gilcmp.diff",
     "environment": "gilcmp.environment",
     "find_python": "gilcmp.pythons",
     "kernels": "gilcmp.kernels",

@@ -437,6 +437,44 @@ def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown:
             _console().print(render_atlas(one))
 
 
+@cli.command()
+@click.argument("files", nargs=-1, metavar="A.json B.json [C.json ...]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "csv", "json"]),
+    default="table",
+    help="Default: table.",
+)
+@click.option(
+    "--fail-below",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="RATIO",
+    help="Exit code 1 when a cell surely does less than so much of the first run's work per second, or speed-up.",
+)
+def diff(files: tuple[str, ...], form: str, fail_below: float | None) -> int:
+    """Lay saved runs side by side: what differs between the machines, and how each cell compares with the first run."""
+    from gilcmp.diff import diff as lay_side_by_side
+    from gilcmp.results import ResultError
+    from gilcmp.show.diff import diff_csv, diff_json, diff_markdown, name, render_diff
+
+    try:
+        found = lay_side_by_side(*files) if files else None
+    except (ValueError, ResultError) as error:
+        raise click.UsageError(str(error)) from None
+    if found is None:
+        raise click.UsageError("nothing to compare: give at least two saved runs")
+    if form == "table":
+        _console().print(render_diff(found))
+    else:
+        write = {"markdown": diff_markdown, "csv": diff_csv, "json": diff_json}[form]
+        click.echo(write(found), nl=False)
+    worse = found.below(fail_below) if fail_below is not None else []
+    for run, cell, what in worse:
+        click.echo(f"gilcmp: {run}: {name(cell.key)} {what}", err=True)
+    return 1 if worse else 0
+
+
 @cli.command("list")
 @click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
 def list_(output: str | None) -> None:

@@ -108,6 +108,11 @@ class Cell:
         return self._judgement.quiet
 
     @property
+    def serial_rounds(self) -> Sequence[Observation]:
+        """What was observed of the serial cell that this one is divided by."""
+        return self._serial.rounds
+
+    @property
     def serial_fraction(self) -> float | None:
         """Karp and Flatt's serial fraction; None for one worker, or where nothing quiet was measured."""
         parallel = min(self.workers, self._cpus)

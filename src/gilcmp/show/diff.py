@@ -1,0 +1,185 @@
+"""Runs side by side: as a table, Markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from attrs import asdict
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gilcmp.estimate import Estimate
+from gilcmp.show import words
+from gilcmp.show.terminal import plain, safe_text
+
+if TYPE_CHECKING:
+    from gilcmp.diff import CellDiff, Diff, RunDiff
+
+HEADINGS = ("cell", "time per unit", "speed-up")
+CSV_FIELDS = (
+    "run", "kernel", "implementation", "strategy", "workers", "time", "time_low", "time_high", "speedup",
+    "speedup_low", "speedup_high", "note",
+)  # fmt: skip
+
+
+def diff_text(found: Diff) -> str:
+    """Return a diff as plain text."""
+    return plain(render_diff(found))
+
+
+def render_diff(found: Diff) -> RenderableType:
+    """Return a diff for a rich console: the environments, then each run against the first."""
+    parts: list[RenderableType] = [safe_text("What differs between the environments", "bold")]
+    if found.environment:
+        table = _table(("", *found.names))
+        for one in found.environment:
+            table.add_row(*map(safe_text, (one.name, *one.values)))
+        parts.append(table)
+    else:
+        parts.append(safe_text("nothing"))
+    for run in found.runs:
+        parts += [Text(), safe_text(f"{run.name} against {found.names[0]}", "bold"), _cells(run)]
+        parts += [Text(), safe_text("Geometric means"), _means(run)]
+        parts += [Text(), safe_text(reading(run))]
+        parts += [safe_text(line) for line in _without_partner(found.names[0], run)]
+    return Group(*parts)
+
+
+def _table(headings: Sequence[str]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for heading in headings:
+        table.add_column(safe_text(heading), overflow="fold")
+    return table
+
+
+def _cells(run: RunDiff) -> Table:
+    table = _table(HEADINGS)
+    for cell in run.cells:
+        row = (name(cell.key), cell.refused, "") if cell.refused else _row(cell)
+        table.add_row(*(safe_text(value, _style(cell)) for value in row))
+    return table
+
+
+def _row(cell: CellDiff) -> tuple[str, str, str]:
+    return name(cell.key), _ratio(cell.time), _ratio(cell.speedup)
+
+
+def name(key: tuple[str, str, str, int]) -> str:
+    """Return a cell's name on one line."""
+    return f"{key[0]} {key[1]} {key[2]} x {key[3]}"
+
+
+def _ratio(value: Estimate) -> str:
+    if math.isnan(value.value):
+        return "-"
+    mark = " *" if differs(value) else ""
+    return f"{words.estimate(value)}{mark}"
+
+
+def differs(value: Estimate) -> bool:
+    """Tell whether 1 lies outside the interval."""
+    return value.high < 1 or value.low > 1
+
+
+def _style(cell: CellDiff) -> str:
+    if cell.refused:
+        return "dim"
+    if cell.time.low > 1 or cell.speedup.high < 1:
+        return "red"
+    return "green" if cell.time.high < 1 or cell.speedup.low > 1 else ""
+
+
+def _means(run: RunDiff) -> Table:
+    table = _table(("implementation", "strategy", "time per unit", "speed-up", "cells"))
+    for mean in run.means:
+        row = (
+            mean.implementation,
+            mean.strategy,
+            words.number(mean.time),
+            words.number(mean.speedup),
+            str(mean.cells),
+        )
+        table.add_row(*map(safe_text, row))
+    return table
+
+
+def reading(run: RunDiff) -> str:
+    """Say in a sentence or two what came out."""
+    compared = [cell for cell in run.cells if not cell.refused]
+    if not compared:
+        return "No cell could be compared."
+    other = [cell for cell in compared if differs(cell.time) or differs(cell.speedup)]
+    expected = 0.05 * sum(1 + (not math.isnan(cell.speedup.value)) for cell in compared)
+    verdict = (
+        f"{len(other)} of {len(compared)} cells differ (*)"
+        if other
+        else f"no difference in {len(compared)} cells"
+    )
+    return (
+        f"{verdict}: 1 is outside of a 95 % interval. About {expected:.0f} intervals would miss it by chance. "
+        "Time per unit below 1 is faster, speed-up above 1 scales better."
+    )
+
+
+def _without_partner(first: str, run: RunDiff) -> list[str]:
+    lines = []
+    for where, keys in ((first, run.missing), (run.name, run.extra)):
+        if keys:
+            lines.append(f"Only in {where}: {', '.join(map(name, keys))}.")
+    return lines
+
+
+def diff_markdown(found: Diff) -> str:
+    """Return a diff as Markdown."""
+    lines = [f"| | {' | '.join(map(_escaped, found.names))} |", "| --- |" + " --- |" * len(found.names)]
+    lines += [f"| {one.name} | {' | '.join(map(_escaped, one.values))} |" for one in found.environment]
+    for run in found.runs:
+        lines += ["", f"### {_escaped(run.name)} against {_escaped(found.names[0])}", ""]
+        lines += ["| cell | time per unit | speed-up |", "| --- | --- | --- |"]
+        for cell in run.cells:
+            row = (name(cell.key), cell.refused, "") if cell.refused else _row(cell)
+            lines.append(f"| {' | '.join(map(_escaped, row))} |")
+        lines += ["", reading(run), *_without_partner(found.names[0], run)]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("*", "\\*").replace("<", "&lt;")
+
+
+def diff_csv(found: Diff) -> str:
+    """Return the cells of a diff as CSV; what has no partner is in it, with a note."""
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_FIELDS)
+    for run in found.runs:
+        for cell in run.cells:
+            numbers = [
+                "" if math.isnan(number) else f"{number:.6g}"
+                for value in (cell.time, cell.speedup)
+                for number in (value.value, value.low, value.high)
+            ]
+            writer.writerow([run.name, *cell.key, *numbers, cell.refused])
+        for where, keys in ((found.names[0], run.missing), (run.name, run.extra)):
+            for key in keys:
+                writer.writerow([run.name, *key, *[""] * 6, f"only in {where}"])
+    return out.getvalue()
+
+
+def diff_json(found: Diff) -> str:
+    """Return a diff as JSON; null where a number is unknown."""
+
+    def clean(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: clean(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [clean(one) for one in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(clean(asdict(found)), indent=1) + "\n"

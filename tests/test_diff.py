@@ -1,0 +1,193 @@
+"""Runs side by side. The runs are made up: no timing decides anything here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+
+import pytest
+from attrs import evolve
+
+import gilcmp
+from conftest import made_up_run, observation, record
+from gilcmp import cli
+from gilcmp.diff import ratio_of_medians
+from gilcmp.show.diff import CSV_FIELDS, diff_csv, diff_json, diff_markdown, differs
+
+
+def rounds(wall, seed=0, n=12, spread=0.02, cores=1.0):
+    numbers = random.Random(seed)
+    return [observation(i, wall * math.exp(numbers.gauss(0, spread)), cores) for i in range(1, n + 1)]
+
+
+def comparison(serial=0.1, threads=0.05, seed=0, extra=(), **changes):
+    cells = [
+        record("cython_nogil", "serial", 1, rounds(serial, seed)),
+        record("cython_nogil", "threads", 2, rounds(threads, seed + 1, cores=1.95)),
+        *extra,
+    ]
+    made_up = made_up_run(cells, **changes)
+    return gilcmp.Comparison(evolve(made_up, environment=evolve(made_up.environment, load=(0.0, 0.0, 0.0))))
+
+
+def test_the_same_machine_shows_no_difference():
+    found = gilcmp.diff(comparison(seed=1), comparison(seed=5))
+    assert found.environment == ()
+    (run,) = found.runs
+    assert [cell.key for cell in run.cells] == [
+        ("pi", "cython_nogil", "serial", 1),
+        ("pi", "cython_nogil", "threads", 2),
+    ]
+    assert not run.missing
+    assert not run.extra
+    serial, threads = run.cells
+    assert math.isnan(serial.speedup.value)
+    assert not differs(serial.time)
+    assert not differs(threads.speedup)
+    assert "no difference in 2 cells" in str(found)
+
+
+def test_what_got_slower_is_told():
+    found = gilcmp.diff(comparison(), comparison(threads=0.1, seed=7))
+    serial, threads = found.runs[0].cells
+    assert not differs(serial.time)
+    assert threads.time.value == pytest.approx(2, rel=0.1)
+    assert threads.speedup.value == pytest.approx(0.5, rel=0.1)
+    assert threads.speedup.low < threads.speedup.value < threads.speedup.high < 0.7
+    assert [cell.key[2] for _, cell, _ in found.below(0.95)] == ["threads"]
+    assert found.below(0.3) == []
+    (_, mean) = found.runs[0].means
+    assert (mean.strategy, mean.cells) == ("threads", 1)
+    assert mean.speedup == pytest.approx(0.5, rel=0.1)
+
+
+def test_an_interval_covers_what_it_should():
+    """Of 400 pairs of samples of the same noise about 1 in 20 intervals may miss 1, for whatever seed."""
+    numbers = random.Random(4)
+    misses = 0
+    for _ in range(400):
+        a, b = ([math.exp(numbers.gauss(0, 0.1)) for _ in range(15)] for _ in range(2))
+        misses += differs(ratio_of_medians(a, b))
+    assert misses <= 0.08 * 400
+
+
+def test_rounds_that_resemble_their_neighbours_count_for_less():
+    steady = [1.0, 1.2] * 8
+    drifting = sorted(steady)
+    narrow, wide = (ratio_of_medians(values, values) for values in (steady, drifting))
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
+def test_what_must_not_be_compared_is_refused_cell_by_cell():
+    def with_changes(**changes):
+        cells = [evolve(cell, **changes) for cell in comparison().run.cells]
+        return gilcmp.Comparison(made_up_run(cells))
+
+    for changes, reason in (
+        ({"kernel_version": 2}, "the kernel's work has changed: version 1 and 2"),
+        ({"size": 2000}, "another size: 1,000 and 2,000"),
+        ({"unit": "step"}, "other tasks"),
+        ({"rounds": rounds(0.1, n=3)}, "3 quiet rounds"),
+    ):
+        found = gilcmp.diff(comparison(), with_changes(**changes))
+        assert all(reason in cell.refused for cell in found.runs[0].cells), changes
+        assert "No cell could be compared" in str(found)
+        assert found.below(0.99) == []
+
+
+def test_cells_without_a_partner_are_listed():
+    other = comparison(extra=[record("python", "serial", 1, rounds(0.1))])
+    found = gilcmp.diff(comparison(), other)
+    assert found.runs[0].extra == (("pi", "python", "serial", 1),)
+    assert gilcmp.diff(other, comparison()).runs[0].missing == (("pi", "python", "serial", 1),)
+    assert "Only in run 2: pi python serial x 1." in str(found)
+
+
+def test_the_environment_comes_first_and_the_lock_first_of_all():
+    here = comparison()
+    there = gilcmp.Comparison(
+        evolve(
+            here.run,
+            environment=evolve(
+                here.environment,
+                gil_enabled=not here.environment.gil_enabled,
+                cpu="Another CPU",
+                packages={**here.environment.packages, "numpy": "0.1"},
+                load=(9.0, 9.0, 9.0),
+            ),
+        )
+    )
+    found = gilcmp.diff(here, there)
+    names = [one.name for one in found.environment]
+    assert names == ["gil_enabled", "cpu", "numpy", "load (1 minute)"]
+    lines = str(found).splitlines()
+    assert lines[0] == "What differs between the environments"
+    assert lines[2].split()[:3] == ["gil_enabled", *found.environment[0].values]
+
+
+def test_formats(tmp_path):
+    first, other = tmp_path / "a.json", tmp_path / "b.json"
+    comparison().save(first)
+    comparison(threads=0.08, extra=[record("python", "serial", 1, rounds(0.1))]).save(other)
+    found = gilcmp.diff(first, str(other))
+    assert found.names == ("a.json", "b.json")
+    rows = list(csv.DictReader(diff_csv(found).splitlines()))
+    assert tuple(rows[0]) == CSV_FIELDS
+    assert [row["note"] for row in rows] == ["", "", "only in b.json"]
+    assert float(rows[1]["time"]) == pytest.approx(1.6, rel=0.1)
+    assert json.loads(diff_json(found))["runs"][0]["cells"][0]["speedup"]["value"] is None
+    markdown = diff_markdown(found)
+    assert "| pi cython_nogil threads x 2 |" in markdown
+    assert "b.json against a.json" in markdown
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    paths = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "run.json")
+        comparison().save(paths[-1])
+    assert gilcmp.diff(*paths).names == tuple(map(str, paths))
+    assert gilcmp.diff(paths[0], paths[0]).names == (f"{paths[0]} (1)", f"{paths[0]} (2)")
+
+
+def test_three_runs():
+    found = gilcmp.diff(comparison(), comparison(seed=3), comparison(seed=6))
+    assert [run.name for run in found.runs] == ["run 2", "run 3"]
+    with pytest.raises(ValueError, match="diff needs at least two runs, got one"):
+        gilcmp.diff(comparison())
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(map(str, arguments)))
+    captured = capsys.readouterr()
+    return stop.value.code, captured.out, captured.err
+
+
+def test_the_command(tmp_path, capsys):
+    first, other = tmp_path / "a.json", tmp_path / "b.json"
+    comparison().save(first)
+    comparison(threads=0.08, seed=3).save(other)
+    code, out, err = call(capsys, "diff", first, other)
+    assert (code, err) == (0, "")
+    assert "pi cython_nogil threads x 2" in out
+    code, _, err = call(capsys, "diff", first, other, "--fail-below", "0.95")
+    assert code == 1
+    assert "b.json: pi cython_nogil threads x 2" in err
+    assert call(capsys, "diff", first, other, "--fail-below", "0.5")[0] == 0
+    for form in ("markdown", "csv", "json"):
+        assert call(capsys, "diff", first, other, "--format", form)[0] == 0
+    for arguments, message in (
+        ([first], "diff needs at least two runs"),
+        ([], "nothing to compare"),
+        ([first, tmp_path / "nope.json"], "No such file"),
+        ([first, tmp_path], "directory"),
+        ([first, other, "--fail-below", "2"], "--fail-below"),
+    ):
+        code, _, err = call(capsys, "diff", *arguments)
+        assert code == 2
+        assert message in err
+        assert len(err.splitlines()) == 1
