@@ -15,6 +15,7 @@ import pytest
 
 import gilcmp
 from gilcmp import verdict
+from gilcmp.results import save_run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,12 +29,15 @@ def run(arguments, cwd):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_work(command, tmp_path):
+def test_commands_work(command, tmp_path, request):
     words = shlex.split(command)[1:]
     if (
         words[0] == "atlas"
     ):  # the whole list takes half a minute; tests/test_atlas.py runs every statement once
         words += ["--budget", "10ms"]
+    if words[0] == "diff":
+        for name in words[1:]:
+            save_run(request.getfixturevalue("run"), tmp_path / name)
     if words[0] == "claims":
         words += [
             "refcounts"
@@ -51,7 +55,7 @@ def test_commands_work(command, tmp_path):
 
 def test_there_are_commands():
     assert {command.split()[1] for command in COMMANDS} == {
-        "compare", "list", "env", "probe", "atlas", "claims", "threshold",
+        "compare", "list", "env", "probe", "atlas", "claims", "threshold", "diff",
     }  # fmt: skip
 
 

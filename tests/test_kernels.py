@@ -193,7 +193,7 @@ def test_a_block_is_the_same_rows_of_the_whole(implementation, name):
         function(name, implementation)(whole, 0, 10, 40)
         function(name, implementation)(block, 5, 10, 40)
     else:
-        image = kernels["blur"].inputs(16)
+        image = kernels["blur"].inputs(16).view()
         whole, block = np.zeros((16, 16), np.float32), np.zeros((4, 16), np.float32)
         function(name, implementation)(image, whole, 0)
         function(name, implementation)(image, block, 5)

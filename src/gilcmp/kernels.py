@@ -239,18 +239,36 @@ def _rows(items: array[Any], rows: int, width: int) -> memoryview[Any]:
     return memoryview(items).cast("B").cast(code, (rows, width))
 
 
-def _vectors(size: int, seed: int) -> tuple[memoryview[Any], memoryview[Any]]:
+@frozen
+class Numbers:
+    """Numbers that threads share; each task makes a view of its own.
+
+    Views count who uses them, and on CPython 3.13t not atomically: threads that slice one and the same view break it
+    ("operation forbidden on released memoryview object"). Bytes count nobody.
+    """
+
+    data: bytes = field(repr=False)
+    format: str
+    shape: tuple[int, ...]
+
+    def view(self) -> memoryview[Any]:
+        """Return a new view of the numbers."""
+        code: Any = self.format
+        return memoryview(self.data).cast(code, self.shape)
+
+
+def _vectors(size: int, seed: int) -> tuple[Numbers, Numbers]:
     """Two vectors of multiples of 1/256 below 1: their dot product needs no rounding, in whatever order."""
     table = [byte / 256 for byte in range(256)].__getitem__
     numbers = random.Random(seed)
-    x, y = (memoryview(array("d", map(table, numbers.randbytes(size)))) for _ in range(2))
-    return x, y
+    x, y = (array("d", map(table, numbers.randbytes(size))).tobytes() for _ in range(2))
+    return Numbers(x, "d", (size,)), Numbers(y, "d", (size,))
 
 
-def _image(size: int, seed: int) -> memoryview[Any]:
+def _image(size: int, seed: int) -> Numbers:
     """Return a square picture of 8-bit brightnesses, as float32."""
     pixels = array("f", iter(random.Random(seed).randbytes(size * size)))
-    return _rows(pixels, size, size)
+    return Numbers(pixels.tobytes(), "f", (size, size))
 
 
 def _strings(size: int, seed: int) -> list[tuple[bytes, bytes]]:
@@ -331,7 +349,7 @@ _ENTRIES = [
         unit="element",
         inputs=_vectors,
         call=lambda function, inputs, size, start, stop: function(
-            inputs[0][start:stop], inputs[1][start:stop]
+            inputs[0].view()[start:stop], inputs[1].view()[start:stop]
         ),
         tolerance=1e-12,
         largest=4_000_000,
@@ -347,7 +365,7 @@ _ENTRIES = [
         unit="pixel",
         inputs=_image,
         call=lambda function, inputs, size, start, stop: function(
-            inputs, _scratch("f", stop - start, size), start
+            inputs.view(), _scratch("f", stop - start, size), start
         ),
         work=lambda size: size * size,
         tolerance=1e-6,
