@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -121,33 +122,7 @@ def from_outside(peer: str, period: float, duty: float) -> tuple[float, float]:
         process = subprocess.Popen(command("", *arguments), stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         process.stdout.readline()
-        if peer == "py-spy":
-            tool = [
-                py_spy(),
-                "record",
-                "--gil",
-                "-r",
-                "500",
-                "-d",
-                str(int(THEIRS)),
-                "-f",
-                "raw",
-                "-o",
-                str(out),
-            ]
-            tool += ["-p", str(process.pid)]
-        else:
-            tool = [
-                sys.executable,
-                "-m",
-                "profiling.sampling",
-                "attach",
-                "--mode",
-                "gil",
-                "-d",
-                str(int(THEIRS)),
-            ]
-            tool += ["--collapsed", "-o", str(out), str(process.pid)]
+        tool = outside_tool(peer, process.pid, THEIRS, str(out))
         try:
             done = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=False)
             rest = process.communicate(timeout=60)[0]
@@ -156,8 +131,19 @@ def from_outside(peer: str, period: float, duty: float) -> tuple[float, float]:
         if done.returncode or not out.exists():
             raise RuntimeError((done.stderr.strip().splitlines() or ["no samples"])[-1])
         samples = sum(int(line.rsplit(" ", 1)[1]) for line in out.read_text().splitlines() if line.strip())
-    rate = 500 if peer == "py-spy" else 10_000
-    return json.loads(rest.splitlines()[-1])["truth"], samples / (rate * THEIRS)
+    # py-spy says nothing of looks at which nobody had the lock: there the rate asked for has to do
+    told = re.search(r"Captured ([\d,]+) samples", done.stdout)
+    looks = int(told[1].replace(",", "")) if told else 500 * THEIRS
+    return json.loads(rest.splitlines()[-1])["truth"], samples / looks
+
+
+def outside_tool(peer: str, pid: int, seconds: float, out: str) -> list[str]:
+    """Return the command that looks into a process from outside and writes collapsed stacks."""
+    if peer == "py-spy":
+        options = ["record", "--gil", "-r", "500", "-f", "raw", "-o", out, "-d", str(int(seconds))]
+        return [py_spy(), *options, "-p", str(pid)]
+    options = ["attach", "--mode", "gil", "-r", "10000", "--collapsed", "-o", out, "-d", str(int(seconds))]
+    return [sys.executable, "-m", "profiling.sampling", *options, str(pid)]
 
 
 def available(peer: str) -> str | None:
@@ -259,14 +245,11 @@ def timed_work(tool: str) -> float:
 
 
 def work_beside(tool: str) -> None:
-    """Let py-spy attach to this process (or not), then do the work."""
-    if tool != "py-spy":
+    """Let a tool that looks in from outside attach to this process (or not), then do the work."""
+    if tool == "none":
         return work(800)
-    options = ["--gil", "-r", "500", "-d", "60", "-f", "raw", "-o", os.devnull]
-    watching = subprocess.Popen(
-        [py_spy(), "record", *options, "-p", str(os.getpid())],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    command_line = outside_tool(tool, os.getpid(), 60, os.devnull)
+    watching = subprocess.Popen(command_line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(1)  # until it has attached
     work(800)
     return watching.kill()

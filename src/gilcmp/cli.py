@@ -248,7 +248,7 @@ def _pythons(wanted: tuple[str, ...]) -> list[Any]:
 
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[CLAIM ...]")
-@click.option("--budget", type=Duration(), default=70.0, help="Time for all claims together, default: 70s.")
+@click.option("--budget", type=Duration(), default=85.0, help="Time for all claims together, default: 85s.")
 @click.option("--python", "pythons", multiple=True, metavar="PYTHON", help="Another interpreter; repeatable.")
 @click.option(
     "--expect", metavar="FILE", help='TOML such as cpu-threads = "confirmed"; exit code 1 if one differs.'

@@ -9,7 +9,7 @@ from gilcmp import _gil
 from gilcmp.claims.claim import Claim, Conditions, Figure, Outcome
 from gilcmp.strategies import Pool, strategies
 
-TIMES = {"plain": 3_000_000, "atomic": 3_000_000, "mutex": 200_000, "GIL": 300_000}
+TIMES = {"plain": 30_000_000, "atomic": 3_000_000, "mutex": 200_000, "GIL": 300_000}
 NAMES = {
     "plain": "no lock at all",
     "atomic": "atomic operations",
