@@ -16,8 +16,8 @@ def _run(at: Conditions) -> Outcome:
         locked = [python for python in candidates if not python.free_threaded]
         free = [python for python in candidates if python.free_threaded]
         if not locked or not free:
-            missing = "free-threaded interpreter" if not free else "interpreter with a GIL"
-            raise CannotTest(f"it needs a {missing} beside this one: --python PATH")
+            missing = "a free-threaded interpreter" if not free else "an interpreter with a GIL"
+            raise CannotTest(f"it needs {missing} beside this one: --python PATH")
         pair = [locked[0], free[0]]
         found = compare_pythons(
             pair,
