@@ -66,7 +66,7 @@ def test_the_list_is_the_one_that_was_promised():
     for claim in CLAIMS.values():
         assert claim.sentence.endswith(".")
         assert claim.experiment
-        assert 0 < claim.seconds <= 15
+        assert 0 < claim.seconds <= 20
 
 
 @pytest.mark.parametrize("name", QUICK)
