@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import psutil
 import pytest
 
 import gilcmp
@@ -84,3 +85,24 @@ def run_json(run):
     from gilcmp.results import to_json
 
     return json.loads(to_json(run))
+
+
+def child_processes():
+    """Children of this process, without the two that multiprocessing keeps until the end."""
+    kept = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if not any(name in " ".join(child.cmdline()) for name in kept):
+                found.add(child)
+        except psutil.Error:  # it has just ended
+            continue
+    return found
+
+
+@pytest.fixture
+def no_child_is_left():
+    """Fail a test that leaves a process behind."""
+    before = child_processes()
+    yield
+    assert child_processes() <= before

@@ -10,12 +10,13 @@ import sys
 import venv
 from pathlib import Path
 
-import psutil
 import pytest
 
 import gilcmp
 from gilcmp import cli
 from gilcmp.pythons import Python, PythonError, compare_pythons, find_python, this_python
+
+pytestmark = pytest.mark.usefixtures("no_child_is_left")
 
 SETTINGS = {"implementations": ["python"], "strategies": ["threads"], "workers": [2], "size": "small"}
 
@@ -73,13 +74,11 @@ def test_they_take_turns_over_the_same_cells():
     assert {cell.kernel for cell in one} == {"count", "pi"}
     for left, right in zip(one, other, strict=True):
         assert len(left.rounds) == len(right.rounds) >= 1
-    assert psutil.Process().children() == []
 
 
 def test_an_error_in_one_of_them_is_told():
     with pytest.raises(PythonError, match="implementation must be one of"):
         compare_pythons(twins(), "count", budget=0.2, implementations=["nope"])
-    assert psutil.Process().children() == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs shell scripts")
@@ -87,7 +86,6 @@ def test_one_that_dies_is_told(tmp_path):
     mute = script(tmp_path / "mute", "#!/bin/sh\nexit 1\n")
     with pytest.raises(PythonError, match="died without a word"):
         compare_pythons([this_python(), Python(mute, "3.x", False)], "count", budget=0.2, **SETTINGS)
-    assert psutil.Process().children() == []
 
 
 def test_ctrl_c_keeps_the_rounds():
@@ -100,7 +98,6 @@ def test_ctrl_c_keeps_the_rounds():
     found = stop.value.comparisons
     assert len(found) == 2
     assert all(len(cell.rounds) >= 1 for _, comparison in found for cell in comparison)
-    assert psutil.Process().children() == []
 
 
 def test_the_command_shows_one_table_and_saves_a_file_each(tmp_path, capsys, monkeypatch):
