@@ -36,10 +36,10 @@ from gilcmp.claims.claim import (
     above,
     count_down,
     settled,
-    switch_interval,
 )
 from gilcmp.claims.suite import CLAIMS, Claims, read_expected
 from gilcmp.estimate import Estimate
+from gilcmp.probe import switch_interval
 from gilcmp.results import ResultError
 from gilcmp.show.claims import figure
 from gilcmp.strategies import strategies

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
@@ -281,3 +281,14 @@ def test_a_server_on_the_loopback_ends_with_its_owner():
         assert server.url.startswith("http://127.0.0.1:")
         (process,) = set(psutil.Process().children()) - before
     assert not process.is_running()
+
+
+def test_a_process_pool_of_the_users_that_cannot_send_an_answer_is_that_cells_error():
+    found = gilcmp.compare(
+        tasks.lock_in_a_worker,
+        tasks=[os.getpid()] * 2,
+        strategies={"mine": ProcessPoolExecutor},
+        workers=2,
+        budget=0.2,
+    )
+    assert "cannot be sent to another process" in found["mine"].error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import os
 import re
 import sys
@@ -154,30 +153,20 @@ def compare(
     to_stdout = output == "-"
     if output is not None and not to_stdout:
         _check_target(output)
+    settings: dict[str, Any] = {
+        "implementations": [name for names in implementations for name in names] or None,
+        "strategies": [name for names in strategies for name in names] or list(DEFAULT_STRATEGIES),
+        "workers": workers,
+        "size": size,
+        "tasks": tasks,
+        "seed": seed,
+    }
     if pythons:
-        settings = {
-            "implementations": [name for names in implementations for name in names] or None,
-            "strategies": [name for names in strategies for name in names] or list(DEFAULT_STRATEGIES),
-            "workers": workers,
-            "size": size,
-            "tasks": tasks,
-            "seed": seed,
-        }
         return _compare_pythons(list(work or DEFAULT_KERNELS), pythons, budget, settings, output, quiet=quiet)
     subject: Any = _function(work) if any(":" in word for word in work) else list(work or DEFAULT_KERNELS)
     with _progress(silent=quiet or to_stdout) as progress:
         try:
-            session = Session(
-                subject,
-                progress,
-                tasks=tasks,
-                implementations=[name for names in implementations for name in names] or None,
-                strategies=[name for names in strategies for name in names] or DEFAULT_STRATEGIES,
-                workers=workers,
-                size=size,
-                budget=budget,
-                seed=seed,
-            )
+            session = Session(subject, progress, budget=budget, **settings)
         except (ValueError, TypeError) as error:
             raise click.UsageError(str(error)) from None
         failure: BaseException | None = None
@@ -637,18 +626,11 @@ def _save(result: Any, output: str) -> int:
 
 
 def _write(data: Any, output: str) -> None:
-    text = json.dumps(_without_nan(data), indent=1)
+    from gilcmp.results import without_nan
+
+    text = json.dumps(without_nan(data), indent=1)
     if output == "-":
         click.echo(text)
         return
     _check_target(output)
     Path(output).write_text(text + "\n", encoding="utf-8")
-
-
-def _without_nan(data: Any) -> Any:
-    """Return the same with null for NaN, which JSON does not have."""
-    if isinstance(data, dict):
-        return {key: _without_nan(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_without_nan(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -13,12 +13,12 @@ from attrs import asdict, frozen
 
 from gilcmp.comparison import Cell, Comparison, load
 from gilcmp.estimate import CONFIDENCE, Estimate, middle
+from gilcmp.verdict import MIN_ROUNDS
 
 Source: TypeAlias = str | os.PathLike[str] | Comparison
 Key: TypeAlias = tuple[str, str, str, int]
 
 RESAMPLES = 2000
-MIN_ROUNDS = 5  # as for verdicts: fewer give no 95 % interval
 # What of an environment is expected to differ between two runs on one machine, and says nothing
 UNTOLD = ("load",)
 

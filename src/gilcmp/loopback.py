@@ -51,15 +51,7 @@ class LoopbackServer:
         """Let the server end, and wait for it."""
         if self._owner != os.getpid():  # a fork has inherited it, the parent still needs it
             return
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_process(self._process)
 
     def __enter__(self) -> LoopbackServer:
         return self
@@ -68,6 +60,19 @@ class LoopbackServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def end_process(process: subprocess.Popen[str], patience: float = 10.0) -> None:
+    """Close the pipes of a process, which tells ours to end; kill it if it has not within so many seconds."""
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @lru_cache

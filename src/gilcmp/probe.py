@@ -358,13 +358,14 @@ def _lets_others_in(call: _Call, found: Probe) -> bool | None:
     interval = sys.getswitchinterval()
     if found.time >= 4 * interval:
         return found.stall.max < max(found.time / 2, 3 * interval)
-    with _switch_interval(min(interval, found.time / 20)):
+    with switch_interval(min(interval, found.time / 20)):
         waits = call.watched(min(0.1, 20 * found.time), None).waits
     return bool(waits) and middle(waits) < found.time / 4
 
 
 @contextlib.contextmanager
-def _switch_interval(seconds: float) -> Iterator[None]:
+def switch_interval(seconds: float) -> Iterator[None]:
+    """Set the interpreter's switch interval for a while."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(max(seconds, 1e-6))
     try:

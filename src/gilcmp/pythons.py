@@ -17,6 +17,7 @@ from attrs import frozen
 from gilcmp._version import __version__
 from gilcmp.compare import Progress, Session
 from gilcmp.comparison import Comparison
+from gilcmp.loopback import end_process
 from gilcmp.results import from_json, to_json
 
 ANSWER_TIMEOUT = 120.0  # seconds in which an interpreter must start and tell of itself
@@ -137,15 +138,7 @@ class _Child:
 
     def close(self) -> None:
         """End it, whatever it does."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_process(self._process)
 
 
 def compare_pythons(

@@ -316,6 +316,15 @@ def replace_file(path: str | os.PathLike[str], text: str) -> None:
         raise
 
 
+def without_nan(data: Any) -> Any:
+    """Return the same with null for NaN and infinity, which JSON does not have."""
+    if isinstance(data, dict):
+        return {key: without_nan(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [without_nan(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
 def _is_special(target: Path) -> bool:
     return target.exists() and not target.is_file()
 

@@ -374,7 +374,8 @@ class Pool:
         except BrokenExecutor as error:
             raise PoolError(f"the workers of {self.strategy.name} x {self.workers} died ({error})") from error
         except Exception as error:
-            if self.strategy.isolated and _is_pickling_error(error):  # threads send nothing anywhere
+            sends = self.strategy.isolated or self._children  # a user's executor may have processes as well
+            if sends and _is_pickling_error(error):  # threads send nothing anywhere
                 raise PoolError(f"cannot be sent to another process: {error}") from error
             raise
         finally:

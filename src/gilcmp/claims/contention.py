@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from gilcmp import _gil
-from gilcmp.claims.claim import Claim, Conditions, Figure, Outcome, count_down, settled, switch_interval
+from gilcmp.claims.claim import Claim, Conditions, Figure, Outcome, count_down, settled
 from gilcmp.compare import compare
 from gilcmp.estimate import Estimate
-from gilcmp.probe import best_pace
+from gilcmp.probe import best_pace, switch_interval
 from gilcmp.strategies import Pool, strategies
 
 WORKERS = (1, 2, 4, 8, 16)

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from gilcmp import _gil
-from gilcmp.claims.claim import CannotTest, Claim, Conditions, Figure, Outcome, switch_interval
+from gilcmp.claims.claim import CannotTest, Claim, Conditions, Figure, Outcome
+from gilcmp.probe import switch_interval
 
 STOP = b"stop"
 STARVES = 0.2  # share of the requests beside a native thread, below which the I/O thread is starved

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gilcmp.claims.claim import CannotTest, Claim, Conditions, Figure, Outcome, settled
+from gilcmp.claims.claim import PARALLEL, CannotTest, Claim, Conditions, Figure, Outcome, settled
 from gilcmp.pythons import PythonError, compare_pythons, this_python
 
-SCALES = 1.5  # speed-up of two threads from which they really ran side by side
 KERNELS = ("count", "mandelbrot")
 
 
@@ -39,7 +38,7 @@ def _run(at: Conditions) -> Outcome:
         costs.append(without[kernel, "serial"].time.value / with_gil[kernel, "serial"].time.value)
         figures.append(Figure(f"{kernel}: one thread without a GIL, of the time with one", costs[-1], "x"))
     return at.conclude(
-        max(speedups) >= SCALES,
+        max(speedups) >= PARALLEL,
         f"two threads of plain Python: {min(speedups):.2f}x to {max(speedups):.2f}x in {pair[1].name}; "
         f"one thread takes {min(costs):.2f} to {max(costs):.2f} times as long as in {pair[0].name}",
         *figures,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from gilcmp.claims.claim import Claim, Conditions, Figure, Outcome, above, settled
+from gilcmp.claims.claim import PARALLEL, Claim, Conditions, Figure, Outcome, above, settled
 from gilcmp.compare import compare
 from gilcmp.verdict import NO_GAIN
-
-PARALLEL = 1.5  # speed-up of two threads from which they really ran side by side
 
 
 def _run(at: Conditions) -> Outcome:

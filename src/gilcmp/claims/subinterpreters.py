@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gilcmp.claims.claim import CannotTest, Claim, Conditions, Figure, Outcome, settled
+from gilcmp.claims.claim import PARALLEL, CannotTest, Claim, Conditions, Figure, Outcome, settled
 from gilcmp.compare import compare
 from gilcmp.strategies import strategies
 
-PARALLEL = 1.5  # speed-up of two interpreters from which they really ran side by side
 IMPLEMENTATIONS = ("python", "cython_gil")
 
 

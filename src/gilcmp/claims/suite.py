@@ -20,7 +20,7 @@ from gilcmp.claims.claim import CANNOT, CannotTest, Claim, Conditions, Figure, O
 from gilcmp.compare import Progress
 from gilcmp.environment import Environment, environment, gil_enabled
 from gilcmp.pythons import Python, PythonError
-from gilcmp.results import ResultError, replace_file
+from gilcmp.results import ResultError, replace_file, without_nan
 from gilcmp.strategies import PoolError
 from gilcmp.verdict import Verdict
 
@@ -107,7 +107,7 @@ class Claims(Sequence[Result]):
             "environment": asdict(self.environment),
             "results": [asdict(result) for result in self.results],
         }
-        return json.dumps(_without_nan(body), indent=1, allow_nan=False) + "\n"
+        return json.dumps(without_nan(body), indent=1, allow_nan=False) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save them as JSON; the file is replaced as a whole or not at all."""
@@ -269,11 +269,3 @@ def read_expected(path: str | os.PathLike[str]) -> dict[str, str]:
         if word not in WORDS:
             raise ResultError(f"{source}: {name} must be one of {', '.join(WORDS)}, got {word!r}")
     return expected
-
-
-def _without_nan(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _without_nan(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_without_nan(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gilcmp.estimate import Estimate
+from gilcmp.results import without_nan
 from gilcmp.show import words
 from gilcmp.show.terminal import plain, safe_text
 
@@ -174,12 +175,4 @@ def diff_csv(found: Diff) -> str:
 
 def diff_json(found: Diff) -> str:
     """Return a diff as JSON; null where a number is unknown."""
-
-    def clean(value: object) -> object:
-        if isinstance(value, dict):
-            return {key: clean(one) for key, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [clean(one) for one in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(clean(asdict(found)), indent=1) + "\n"
+    return json.dumps(without_nan(asdict(found)), indent=1) + "\n"
