@@ -102,11 +102,15 @@ def _no_interpreters() -> str | None:
 
 
 def _open_threads(workers: int) -> Executor:
-    # the barrier makes the pool start all its threads, which it otherwise does when it needs them
+    # The barrier makes the pool start all its threads, which it otherwise does when it needs them. They are
+    # started here, where Ctrl-C is held back: half of them would wait for the others until the time is up.
     ready = threading.Barrier(workers)
-    return ThreadPoolExecutor(
+    pool = ThreadPoolExecutor(
         workers, thread_name_prefix="gilcmp", initializer=ready.wait, initargs=(START_TIMEOUT,)
     )
+    for _ in range(workers):
+        pool.submit(_nothing, None)
+    return pool
 
 
 def _start_worker(ready: Any) -> None:
@@ -264,7 +268,7 @@ def _resolve_one(wanted: Any) -> Strategy:
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Let Ctrl-C wait while processes are started: between fork and exec it would be lost, or hit half a worker.
+    """Let Ctrl-C wait while workers are started: between fork and exec it would be lost, or hit half a worker.
 
     Workers inherit that, and stay deaf to it.
     """
