@@ -46,6 +46,7 @@ def package(session):
     for wanted in (
         "src/gilcmp/_kernels.pyx",
         "src/gilcmp/_kernels.h",
+        "src/gilcmp/_kernels_loops.h",
         "src/gilcmp/py.typed",
         "tests/conftest.py",
     ):

@@ -36,7 +36,8 @@ setup(
             Extension(
                 "gilcmp._kernels",
                 ["src/gilcmp/_kernels.pyx"],
-                depends=["src/gilcmp/_kernels.h"],
+                depends=["src/gilcmp/_kernels.h", "src/gilcmp/_kernels_loops.h"],
+                include_dirs=["src/gilcmp"],
                 define_macros=[*STATE],
             ),
             Extension(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import array
 import math
+import os
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from gilcmp import _kernels_py, kernels
+from gilcmp import _kernels, _kernels_py, kernels
 from gilcmp.kernels import IO_SOURCES, SOURCES, unavailable
 
 IMPLEMENTATIONS = list(SOURCES)
@@ -205,6 +208,92 @@ def test_levenshtein_on_random_strings(implementation):
     for _ in range(30):
         a, b = (rng.integers(0, 3, size=rng.integers(0, 40)).astype(np.uint8) for _ in range(2))
         assert function("levenshtein", implementation)(a, b) == _kernels_py.levenshtein(b, a)
+
+
+@pytest.mark.parametrize("policy", ["cython_gil", "cython_nogil"])
+def test_levenshtein_around_the_words_of_its_table(policy):
+    rng = np.random.default_rng(9)
+    for n in (1, 63, 64, 65, 127, 128, 129, 191, 192, 193, 256, 300):
+        for m in (1, 2, 64, n):
+            a, b = (rng.integers(0, 4, size=size).astype(np.uint8) for size in (n, m))
+            near = np.delete(a, rng.integers(0, n))
+            for other in (b, a, near):
+                known = function("levenshtein", "numpy")(a, other)
+                assert function("levenshtein", policy)(a, other) == known, (n, m)
+                assert function("levenshtein", policy)(other, a) == known, (n, m)
+    every = bytes(range(256))
+    assert function("levenshtein", policy)(every, every[::-1]) == function("levenshtein", "numpy")(
+        every, every[::-1]
+    )
+
+
+def test_primes_of_ranges_anywhere():
+    rng = np.random.default_rng(10)
+    ranges = [
+        (30 * k + a, 30 * k + b) for k in (1, 5, 33, 1001) for a in range(0, 31, 3) for b in range(31, 62, 3)
+    ]
+    for bits in range(4, 34):
+        start = int(rng.integers(2 ** (bits - 1), 2**bits))
+        ranges.append((start, start + int(rng.integers(1, 5000))))
+    ranges += [(0, p * p + 1) for p in (7, 11, 13, 17, 19, 23, 29, 31, 37)]
+    ranges += [(10**6, 10**6 + 30 * 2**15 * 2 + 17), (2**40 - 3000, 2**40)]
+    for start, stop in ranges:
+        assert function("primes", "cython_nogil")(start, stop) == function("primes", "numpy")(start, stop), (
+            start,
+            stop,
+        )
+
+
+# ---- instruction sets ----
+
+
+@pytest.fixture(params=_kernels.isas)
+def isa(request):
+    before = _kernels.isa
+    _kernels.use_isa(request.param)
+    yield request.param
+    _kernels.use_isa(before)
+
+
+@pytest.mark.parametrize("name", COMPUTING)
+def test_every_instruction_set_gives_the_same_answer(isa, name):
+    kernel = kernels[name]
+    for size in (1, 2, 15, 16, 17, 33, 100, 127, kernel.sizes["small"]):
+        assert kernel.run("cython_nogil", size) == kernel.run("numpy", size), (isa, size)
+
+
+def test_dot_of_every_length_and_offset(isa):
+    values = np.arange(200.0)
+    for start in range(9):
+        for stop in range(start, 120):
+            part = values[start:stop]
+            assert (
+                function("dot", "cython_nogil")(part, values[: stop - start]) == part @ values[: stop - start]
+            )
+
+
+def test_an_instruction_set_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match=r"GILCMP_ISA must be one of baseline.* on this machine, got 'mmx'"):
+        _kernels.use_isa("mmx")
+    assert _kernels.isa in _kernels.isas
+
+
+@pytest.mark.parametrize("name", [*_kernels.isas, "", "mmx"])
+def test_the_environment_variable_pins_the_instruction_set(name):
+    done = subprocess.run(
+        [sys.executable, "-m", "gilcmp", "env"],
+        env={**os.environ, "GILCMP_ISA": name},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if name == "mmx":
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("gilcmp: GILCMP_ISA must be one of baseline")
+        assert done.stderr.count("\n") == 1
+    else:
+        assert done.returncode == 0, done.stderr
+        assert f"{name or _kernels.isas[-1]} (GILCMP_ISA pins it)" in done.stdout
 
 
 # ---- what is accepted: anything with the right buffer ----

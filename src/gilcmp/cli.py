@@ -99,6 +99,11 @@ class Names(_ParamType):
 @click.version_option(__version__, prog_name="gilcmp", message="%(prog)s %(version)s")
 def cli() -> None:
     """Measure what the GIL costs and what releasing it buys, on this machine and this Python."""
+    if os.environ.get("GILCMP_ISA"):  # what is pinned wrongly is told before anything is measured
+        try:
+            importlib.import_module("gilcmp._kernels")
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
 
 
 @cli.command()

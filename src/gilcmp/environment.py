@@ -34,6 +34,8 @@ class Environment:
         `sys.getswitchinterval()`, seconds.
     extension_compiler, extension_flags : str
         What built gilcmp's compiled kernels.
+    extension_isa : str
+        The instruction set that their inner loops use: chosen when they are loaded, or pinned by ``GILCMP_ISA``.
     cpu : str
         The CPU's model.
     cpus_logical, cpus_allowed : int
@@ -80,6 +82,7 @@ class Environment:
     start_method: str
     packages: dict[str, str]
     gil_culprit: str | None = None
+    extension_isa: str = "unknown"  # in runs saved before there was a choice
 
     @property
     def cpus(self) -> float:
@@ -97,9 +100,9 @@ def environment() -> Environment:
 
     try:
         built = importlib.import_module("gilcmp._kernels")
-        compiler, flags = built.compiler, built.flags
+        compiler, flags, isa = built.compiler, built.flags, built.isa
     except ImportError as error:
-        compiler, flags = f"none: {error}", ""
+        compiler, flags, isa = f"none: {error}", "", "none"
     load = tuple(psutil.getloadavg())
     return Environment(
         python=platform.python_version(),
@@ -111,6 +114,7 @@ def environment() -> Environment:
         switch_interval=sys.getswitchinterval(),
         extension_compiler=compiler,
         extension_flags=flags,
+        extension_isa=isa,
         cpu=_cpu_model(),
         cpus_logical=os.cpu_count() or 1,
         cpus_allowed=cpus_allowed(),

@@ -155,6 +155,7 @@ def environment_rows(environment: Environment) -> list[tuple[str, str]]:
         ),
         ("switch interval", words.seconds(environment.switch_interval)),
         ("kernels built by", f"{environment.extension_compiler} {environment.extension_flags}"),
+        ("instruction set", f"{environment.extension_isa} (GILCMP_ISA pins it)"),
         ("CPU", environment.cpu),
         ("CPUs", f"{environment.cpus_logical} logical, {environment.cpus_physical or '?'} cores"),
         (
