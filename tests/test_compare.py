@@ -150,7 +150,7 @@ def test_a_task_that_raises_reaches_the_caller_with_the_cells_name():
 
 def test_ctrl_c_keeps_the_finished_rounds(monkeypatch):
     rounds = []
-    plain = compare_module.Session._round
+    plain = compare_module.Session.round
 
     def round_then_interrupt(self, order, number):
         if number == 3:
@@ -158,7 +158,7 @@ def test_ctrl_c_keeps_the_finished_rounds(monkeypatch):
         rounds.append(number)
         plain(self, order, number)
 
-    monkeypatch.setattr(compare_module.Session, "_round", round_then_interrupt)
+    monkeypatch.setattr(compare_module.Session, "round", round_then_interrupt)
     with pytest.raises(KeyboardInterrupt) as stop:
         gilcmp.compare("count", budget=30, size="small", workers=[2])
     found = stop.value.comparison

@@ -14,6 +14,7 @@ import gilcmp
 from conftest import made_up_run, observation, record
 from gilcmp import cli
 from gilcmp.diff import ratio_of_medians
+from gilcmp.results import ResultError, to_json
 from gilcmp.show.diff import CSV_FIELDS, diff_csv, diff_json, diff_markdown, differs
 
 
@@ -191,3 +192,104 @@ def test_the_command(tmp_path, capsys):
         assert code == 2
         assert message in err
         assert len(err.splitlines()) == 1
+
+
+# ---- pytest-benchmark's files ----
+
+
+def benchmark_file(path, *benchmarks, machine=None):
+    body = {
+        "machine_info": {
+            "python_version": "3.13.0",
+            "python_implementation": "CPython",
+            "python_build": ["main", "Oct 1 2026"],
+            "cpu": {"brand_raw": "A CPU", "count": 4},
+            "system": "Linux",
+            "release": "6.1",
+            "machine": "x86_64",
+            **(machine or {}),
+        },
+        "benchmarks": list(benchmarks),
+        "datetime": "2026-01-01T00:00:00",
+        "version": "5.1.0",
+    }
+    path.write_text(json.dumps(body))
+    return path
+
+
+def benchmark(name="test_a.py::test_one", **stats):
+    return {"fullname": name, "extra_info": {}, "stats": stats}
+
+
+def test_anybodys_benchmark_files_are_read(tmp_path):
+    numbers = random.Random(3)
+    data = [[0.001 * math.exp(numbers.gauss(0, 0.05)) for _ in range(2000)] for _ in range(2)]
+    slow = [2 * x for x in data[1]]
+    a = benchmark_file(tmp_path / "a.json", benchmark(data=data[0]), benchmark("other", data=[0.0, 1.0] * 4))
+    b = benchmark_file(tmp_path / "b.json", benchmark(data=data[1]), machine={"python_version": "3.14.0"})
+    c = benchmark_file(tmp_path / "c.json", benchmark(data=slow))
+    found = gilcmp.diff(a, b, c)
+    assert [(one.name, one.values) for one in found.environment] == [
+        ("python", ("3.13.0", "3.14.0", "3.13.0"))
+    ]
+    same, slower = found.runs
+    key = ("test_a.py::test_one", "benchmark", "serial", 1)
+    assert same.cells[0].key == key
+    assert not differs(same.cells[0].time)
+    assert slower.cells[0].time.value == pytest.approx(2, rel=0.05)
+    assert [cell[0] for cell in same.missing] == ["other"]
+    assert found.below(0.95)[0][1].key == key
+
+
+def test_what_a_benchmark_file_does_not_tell_is_not_made_up(tmp_path):
+    path = benchmark_file(tmp_path / "a.json", benchmark(data=[0.1] * 9))
+    found = gilcmp.diff(path, comparison())
+    told = {one.name: one.values for one in found.environment}
+    assert told["gil_enabled"][0] == "-"
+    assert told["switch_interval"][0] == "-"
+
+
+def test_a_benchmark_without_its_rounds_is_refused_with_the_remedy(tmp_path):
+    paths = [benchmark_file(tmp_path / name, benchmark(median=0.1)) for name in ("a.json", "b.json")]
+    (run,) = gilcmp.diff(*paths).runs
+    assert "--benchmark-save-data" in run.cells[0].refused
+
+
+def test_cells_in_a_benchmark_file_are_the_same_as_in_a_run(tmp_path):
+    from gilcmp.suites import facts
+
+    original = comparison()
+    rows = [
+        {"fullname": f"bench.py::pi[{number}]", "extra_info": facts(cell), "stats": {}}
+        for number, cell in enumerate(original)
+    ]
+    environment = json.loads(to_json(original.run))["environment"]
+    del environment["load"]
+    # the serial cell was deselected: it is there all the same, since the other one is divided by it
+    path = benchmark_file(tmp_path / "a.json", rows[1], machine={"gilcmp": environment})
+    found = gilcmp.diff(path, original)
+    assert found.environment == ()
+    for cell in found.runs[0].cells:
+        assert cell.time.value == 1.0
+        assert not cell.refused
+    assert found.runs[0].cells[1].speedup.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"benchmarks": []}, "it holds no benchmark"),
+        ({"benchmarks": {}}, "not a pytest-benchmark file"),
+        ({"machine_info": []}, "not a pytest-benchmark file"),
+        ({"machine_info": {"gilcmp": {"python": 3}}}, "machine_info.gilcmp"),
+        ({"benchmarks": [1]}, r"benchmarks\[0\] must be a benchmark with a fullname"),
+        ({"benchmarks": [benchmark(data="fast")]}, r"benchmarks\[0\].stats.data must be a list of seconds"),
+        ({"benchmarks": [benchmark(data=[-1.0])]}, "must be a list of seconds"),
+        ({"benchmarks": [{"fullname": "x", "extra_info": {"gilcmp": {}}}]}, "extra_info.gilcmp.serial"),
+    ],
+)
+def test_a_broken_benchmark_file_is_told(tmp_path, change, message):
+    path = benchmark_file(tmp_path / "a.json", benchmark(data=[1.0]))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ResultError, match=message):
+        gilcmp.diff(path, path)

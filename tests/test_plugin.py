@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 import gilcmp
@@ -124,3 +128,135 @@ def test_a_wrong_marker_is_told(pytester, arguments):
     )
     assert result.ret != 0
     assert "releases_gil" in result.stdout.str() + result.stderr.str()
+
+
+# ---- comparisons in somebody's test suite ----
+
+SUITE = """
+    import pytest
+    import time
+
+    def work(n):
+        time.sleep(n)
+
+    @pytest.mark.gil_comparison(work, tasks=[0.002] * 4, workers=[1, 2], strategies="threads", budget=0.2)
+    def test_work(gil_comparison):
+        assert gil_comparison.implementation == "work"
+        assert gil_comparison.rounds
+"""
+ROWS = ["work-serial-1", "work-threads-1", "work-threads-2"]
+
+
+def benchmarked(pytester, text, *options):
+    pytester.makepyfile(text)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error", *options)
+
+
+def test_a_comparison_gives_a_row_a_cell(pytester):
+    path = pytester.path / "rows.json"
+    result = benchmarked(pytester, SUITE, f"--benchmark-json={path}")
+    result.assert_outcomes(passed=3)
+    for row in ROWS:
+        result.stdout.fnmatch_lines([f"test_work[[]{row}[]] *"])
+    saved = json.loads(path.read_text())
+    assert [one["param"] for one in saved["benchmarks"]] == ROWS
+    for one in saved["benchmarks"]:
+        told = one["extra_info"]
+        record = told["gilcmp"]["cell"]
+        assert one["group"] == "work"
+        assert (told["strategy"], str(told["workers"])) == tuple(one["param"].split("-")[1:])
+        walls = [seen["wall"] / record["repeats"] for seen in record["rounds"]]
+        # the replayed durations are those that were measured, but for what adding up on a clock rounds
+        assert all(min(abs(x - wall) for wall in walls) < 1e-9 for x in one["stats"]["data"])
+        assert told["verdict"]
+    about = saved["machine_info"]["gilcmp"]
+    for name in (
+        "gil_enabled",
+        "free_threaded",
+        "switch_interval",
+        "cpus_allowed",
+        "cpu_quota",
+        "extension_isa",
+    ):
+        assert name in about
+    (run,) = gilcmp.diff(path, path).runs
+    assert {cell.key for cell in run.cells} == {
+        ("work", "work", "serial", 1), ("work", "work", "threads", 1), ("work", "work", "threads", 2)
+    }  # fmt: skip
+
+
+def test_a_comparison_works_without_pytest_benchmark(pytester):
+    result = benchmarked(pytester, SUITE, "-p", "no:benchmark")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*gil_comparison: *::test_work*", "work (time per task)"])
+
+
+def test_a_comparison_is_quick_where_benchmarks_are_disabled(pytester):
+    text = SUITE.replace("budget=0.2", "budget=3600.0")
+    benchmarked(pytester, text, "--benchmark-disable", "-k", "threads-2").assert_outcomes(
+        passed=1, deselected=2
+    )
+    benchmarked(pytester, text, "--benchmark-skip").assert_outcomes(skipped=3)
+
+
+def test_the_benchmark_marker_goes_on_working(pytester):
+    text = SUITE.replace("    def test_work", "    @pytest.mark.benchmark(group='mine')\n    def test_work")
+    result = benchmarked(pytester, text)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*benchmark 'mine': 3 tests*"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (SUITE.splitlines()[7].strip(), "", "needs to be told what to measure"),
+        ("workers=[1, 2]", "workers=0", "workers must be"),
+        ("gil_comparison(work", "gil_comparison('mandel'", "work must be a kernel"),
+        ("gil_comparison(work", "gil_comparison('pi', implementations='rust'", "implementation must be one of"),
+        ('"threads"', '"thread"', "strategy must be one of"),
+        ("budget=0.2", "budget=0", "budget must be"),
+        ("(gil_comparison)", "(gil_comparison, benchmark)", "fills the fixture benchmark by itself"),
+    ],
+)  # fmt: skip
+def test_wrong_use_of_a_comparison_is_told(pytester, old, new, message):
+    assert old in SUITE
+    result = benchmarked(pytester, SUITE.replace(old, new))
+    assert result.ret != 0
+    assert message in result.stdout.str() + result.stderr.str()
+
+
+def test_what_cannot_be_measured_here_is_skipped_under_its_name(pytester, monkeypatch):
+    text = SUITE.replace('"threads"', '["threads", "interpreters"]')
+    result = benchmarked(pytester, text, "-rs", "-k", "interpreters-2")
+    outcome = result.parseoutcomes()
+    assert outcome["deselected"] == 4
+    lacking = gilcmp.strategies["interpreters"].unavailable
+    assert ("skipped" in outcome) == bool(lacking)
+    if lacking:
+        result.stdout.fnmatch_lines([f"*{lacking}*"])
+
+
+def test_a_cell_that_cannot_be_measured_is_an_error_with_the_reason(pytester):
+    text = SUITE.replace('"threads"', '"processes-spawn"').replace("(work,", "(lambda n: n,")
+    result = benchmarked(pytester, text, "-k", "processes-spawn-2")
+    result.assert_outcomes(errors=1, deselected=2)
+    result.stdout.fnmatch_lines(["*cannot be sent to another process*"])
+
+
+def test_an_error_of_the_function_fails_each_cell_once(pytester):
+    text = SUITE.replace("time.sleep(n)", "raise RuntimeError('its own')")
+    result = benchmarked(pytester, text)
+    result.assert_outcomes(errors=3)
+
+
+def test_names_in_our_own_suite_are_the_kernels(request):
+    benchmarks = request.config.rootpath / "benchmarks"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", str(benchmarks), "--collect-only", "-q", "-p", "no:cacheprovider"],
+        capture_output=True, text=True, check=False, cwd=request.config.rootpath,
+    )  # fmt: skip
+    names = {line.rpartition("::")[2] for line in done.stdout.splitlines() if "::" in line}
+    for name, kernel in gilcmp.kernels.items():
+        for implementation in kernel.implementations:
+            for cell in ("serial-1", "threads-2", "processes-2"):
+                assert f"{name}[{implementation}-{cell}]" in names

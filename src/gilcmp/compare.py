@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import multiprocessing
 import os
 import random
@@ -177,7 +178,7 @@ class Session:
         self._environment = environment()
         self._request = Request.of(work, cpus=self._environment.cpus, **arguments)
         self._progress = progress
-        self._gate = gate
+        self.gate = gate
         self._pools: dict[tuple[str, int], Pool] = {}
         self._pool_errors: dict[tuple[str, int], str] = {}
         self._startups: list[PoolStart] = []
@@ -187,23 +188,32 @@ class Session:
 
     def measure(self) -> Comparison:
         """Measure everything and return it."""
-        try:
-            with _one_blas_thread(), _frozen_garbage():
-                try:
-                    self._open_pools()
-                    for at, make_jobs in enumerate(self._request.groups):
-                        # what is left of the budget, shared evenly by the kernels still to come
-                        share = (self._deadline - time.perf_counter()) / (len(self._request.groups) - at)
-                        self._measure_group(make_jobs, time.perf_counter() + share)
-                    self._complete = True
-                finally:
-                    self._close_pools(at_once=not self._complete)
-        except BaseException as error:
-            with contextlib.suppress(Exception):  # an exception without room for an attribute goes without it
-                error.comparison = self.comparison()  # type: ignore[attr-defined]
-            raise
-        self._tell("done")
-        return self.comparison()
+        (found,) = measure_together([self])
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def begin(self) -> list[_Group]:
+        """Open the pools, calibrate, and return what is to be measured."""
+        self._began = time.perf_counter()
+        self._open_pools()
+        groups = [self._group(make_jobs) for make_jobs in self._request.groups]
+        # what is left of the budget, shared evenly
+        left = max(0.0, self._deadline - time.perf_counter())
+        for group in groups:
+            group.share = left / len(groups)
+        return groups
+
+    def end(self, error: BaseException | None = None) -> Comparison | BaseException:
+        """Close the pools; return what was measured, or the error that ended it, with what was measured until then."""
+        self._complete = error is None
+        self._close_pools(at_once=not self._complete)
+        if error is None:
+            self._tell("done")
+            return self.comparison()
+        with contextlib.suppress(Exception):  # an exception without room for an attribute goes without it
+            error.comparison = self.comparison()  # type: ignore[attr-defined]
+        return error
 
     def comparison(self) -> Comparison:
         """Return what has been measured so far."""
@@ -260,7 +270,8 @@ class Session:
             pool.close(at_once=at_once)
         self._pools.clear()
 
-    def _measure_group(self, make_jobs: Callable[[], list[Job]], deadline: float) -> None:
+    def _group(self, make_jobs: Callable[[], list[Job]]) -> _Group:
+        """Calibrate a kernel's cells and run each for a first time."""
         self._tell("calibrating")
         plans = []
         for job in make_jobs():
@@ -282,6 +293,7 @@ class Session:
                 plan.error = (
                     f"{plan.strategy.name} runs coroutine functions, and {plan.job.implementation} is none"
                 )
+        deadline = time.perf_counter() + (self._deadline - time.perf_counter()) / len(self._request.groups)
         slow = False
         for plan in plans:  # a first time for every cell, unless that alone would take the budget
             if not slow:
@@ -289,19 +301,9 @@ class Session:
                 self._once(plan, 1)
                 took = time.perf_counter() - before
                 slow = took > 0.5 and time.perf_counter() + took * len(plans) > deadline
-        for number, order in enumerate(_orders(plans, self._request.seed), 1):
-            if self._gate is not None:
-                if not self._gate():
-                    return
-                self._round(order, number)
-                continue
-            before = time.perf_counter()
-            self._round(order, number)
-            now = time.perf_counter()
-            if now + (now - before) > deadline or (number >= ENOUGH and self._enough(plans)):
-                return
+        return _Group(self, plans, _orders(plans, self._request.seed))
 
-    def _round(self, order: Sequence[_Plan], number: int) -> None:
+    def round(self, order: Sequence[_Plan], number: int) -> None:
         """Run every cell once; a round that does not end counts for none of them."""
         bystanders = Bystanders()
         seen = [(plan, observation) for plan in order if (observation := self._once(plan, number))]
@@ -344,12 +346,97 @@ class Session:
         plan.shares_gil = here and not apart and self._environment.gil_enabled
         return observe(samples, start, end, process_cpu, round_number=number)
 
-    def _enough(self, plans: Sequence[_Plan]) -> bool:
+    def enough(self, plans: Sequence[_Plan]) -> bool:
+        """Tell whether further rounds of these cells would hardly narrow their intervals."""
         cpus = self._environment.cpus
         return all(
             plan.error or sum(is_quiet(seen, plan.workers, cpus) for seen in plan.seen) >= ENOUGH
             for plan in plans
         )
+
+
+@define
+class _Group:
+    """The cells of one kernel, or of a user's functions, measured round by round.
+
+    Attributes
+    ----------
+    share : float
+        Seconds that its rounds may take.
+    spent : float
+        Seconds that they took.
+    number : int
+        How many there were.
+    done : bool
+        Whether the share is used up, or there were enough.
+    """
+
+    session: Session
+    _plans: Sequence[_Plan]
+    _orders: Iterator[list[_Plan]]
+    share: float = 0.0
+    spent: float = 0.0
+    number: int = 0
+    done: bool = False
+
+    def round(self) -> None:
+        """Measure one more round."""
+        self.number += 1
+        before = time.perf_counter()
+        self.session.round(next(self._orders), self.number)
+        took = time.perf_counter() - before
+        self.spent += took
+        enough = self.number >= ENOUGH and self.session.enough(self._plans)
+        self.done = self.spent + took > self.share or enough
+
+
+def measure_together(sessions: Sequence[Session]) -> list[Comparison | BaseException]:
+    """Measure several comparisons, and the kernels of each, in turns: a round here and a round there.
+
+    So each sees the machine over the whole time, and two runs of the same differ by no more than their intervals say; a
+    kernel measured in one go would know only how fast the machine was in those seconds.
+
+    Returns
+    -------
+    list of Comparison or Exception
+        For each session what was measured, or the error that ended it, which ends no other.
+    """
+    found: dict[int, Comparison | BaseException] = {}
+    with _one_blas_thread(), _frozen_garbage():
+        try:
+            groups: list[_Group] = []
+            for session in sessions:
+                try:
+                    groups += session.begin()
+                except Exception as error:
+                    found[id(session)] = session.end(error)
+            while groups:
+                # the one that had least of what it may have
+                group = min(groups, key=lambda one: one.spent / one.share if one.share else math.inf)
+                try:
+                    _advance(group)
+                except Exception as error:
+                    found[id(group.session)] = group.session.end(error)
+                groups = [one for one in groups if not one.done and id(one.session) not in found]
+        except BaseException as error:  # Ctrl-C ends them all
+            for session in reversed(sessions):
+                if id(session) not in found:
+                    found[id(session)] = session.end(error)
+            raise
+        for session in sessions:
+            if id(session) not in found:
+                found[id(session)] = session.end()
+    return [found[id(session)] for session in sessions]
+
+
+def _advance(group: _Group) -> None:
+    gate = group.session.gate
+    if gate is None:
+        group.round()
+        return
+    while gate():  # who grants the rounds takes one kernel after the other
+        group.round()
+    group.done = True
 
 
 def _orders(plans: Sequence[_Plan], seed: int) -> Iterator[list[_Plan]]:

@@ -31,6 +31,10 @@ class Cell:
         Seconds until its workers were ready.
     rounds : sequence of Observation
         Everything that was observed, quiet or not.
+    record, serial_record : CellRecord
+        The raw data of this cell, and of the serial one that it is divided by.
+    gil_enabled : bool
+        Whether the interpreter's GIL was on.
     """
 
     def __init__(self, record: CellRecord, serial: CellRecord, run: Run) -> None:
@@ -43,7 +47,8 @@ class Cell:
         self.unit = record.unit
         self.error = record.error
         self.rounds: Sequence[Observation] = record.rounds
-        self._serial = serial
+        self.serial_record = serial
+        self.gil_enabled = run.environment.gil_enabled
         self._cpus = run.environment.cpus
         self.startup = next(
             (p.startup for p in run.pools if (p.strategy, p.workers) == (record.strategy, record.workers)),
@@ -53,7 +58,7 @@ class Cell:
     @property
     def is_serial(self) -> bool:
         """Whether this is the cell that the others of its implementation are divided by."""
-        return self.record.key == self._serial.key
+        return self.record.key == self.serial_record.key
 
     @cached_property
     def _judgement(self) -> Judgement:
@@ -63,7 +68,7 @@ class Cell:
             self.strategy.partition("-")[0], "workers"
         )
         at = Situation(self.workers, self._cpus, self.record.shares_gil, unit)
-        return judge(self.rounds, self._serial.rounds, at)
+        return judge(self.rounds, self.serial_record.rounds, at)
 
     @property
     def speedup(self) -> Estimate:
@@ -110,7 +115,7 @@ class Cell:
     @property
     def serial_rounds(self) -> Sequence[Observation]:
         """What was observed of the serial cell that this one is divided by."""
-        return self._serial.rounds
+        return self.serial_record.rounds
 
     @property
     def serial_fraction(self) -> float | None:

@@ -11,8 +11,10 @@ from typing import TypeAlias
 
 from attrs import asdict, frozen
 
-from gilcmp.comparison import Cell, Comparison, load
+from gilcmp.benchmark_files import is_benchmark_file, run_from_benchmarks
+from gilcmp.comparison import Cell, Comparison
 from gilcmp.estimate import CONFIDENCE, Estimate, middle
+from gilcmp.results import from_json, parsed, read_text
 from gilcmp.verdict import MIN_ROUNDS
 
 Source: TypeAlias = str | os.PathLike[str] | Comparison
@@ -158,13 +160,27 @@ def diff(first: Source, *others: Source) -> Diff:
     if not others:
         raise ValueError("diff needs at least two runs, got one")
     sources = [first, *others]
-    runs = [source if isinstance(source, Comparison) else load(source) for source in sources]
+    loaded = [_load(source) for source in sources]
+    runs = [run for run, _ in loaded]
     names = _names(sources)
     return Diff(
         names=tuple(names),
-        environment=tuple(_environments(runs)),
+        environment=tuple(_environments(loaded)),
         runs=tuple(_run_diff(name, runs[0], run) for name, run in zip(names[1:], runs[1:], strict=True)),
     )
+
+
+def _load(source: Source) -> tuple[Comparison, frozenset[str]]:
+    """Return a run, and the fields of its environment that its file does not tell."""
+    if isinstance(source, Comparison):
+        return source, frozenset()
+    name = os.fspath(source)
+    text = read_text(source)
+    body = parsed(text, name)
+    if is_benchmark_file(body):
+        run, unknown = run_from_benchmarks(body, name)
+        return Comparison(run), unknown
+    return Comparison(from_json(text, name)), frozenset()
 
 
 def _names(sources: Sequence[Source]) -> list[str]:
@@ -176,9 +192,12 @@ def _names(sources: Sequence[Source]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} ({at})" for at, name in enumerate(names, 1)]
 
 
-def _environments(runs: Sequence[Comparison]) -> list[Difference]:
-    described = [asdict(run.environment) for run in runs]
+def _environments(loaded: Sequence[tuple[Comparison, frozenset[str]]]) -> list[Difference]:
+    described = [asdict(run.environment) for run, _ in loaded]
     packages = [one.pop("packages") for one in described]
+    loads = [one["load"] for one in described]
+    for one, (_, unknown) in zip(described, loaded, strict=True):
+        one.update(dict.fromkeys(unknown - {"packages"}))
     found: list[Difference] = []
     # the lock first: it changes what threads can do at all
     for name in ("gil_enabled", "free_threaded", "gil_culprit", *described[0]):
@@ -189,8 +208,9 @@ def _environments(runs: Sequence[Comparison]) -> list[Difference]:
         values = tuple(one.get(package, "-") for one in packages)
         if len(set(values)) > 1:
             found.append(Difference(package, values))
-    busy = tuple(f"{one['load'][0]:.2f}" for one in described)
-    if max(one["load"][0] - one["cpus_allowed"] / 2 for one in described) > 0:
+    busy = tuple(f"{load[0]:.2f}" for load in loads)
+    allowed = [run.environment.cpus_allowed for run, _ in loaded]
+    if max(load[0] - cpus / 2 for load, cpus in zip(loads, allowed, strict=True)) > 0:
         found.append(Difference("load (1 minute)", busy))
     return found
 
@@ -231,6 +251,9 @@ def _speedups(cell: Cell) -> list[float]:
 
 def _why_not(first: Cell, other: Cell) -> str:
     one, two = first.record, other.record
+    for record in (one, two):
+        if record.error and not record.rounds:
+            return record.error
     if one.kernel_version != two.kernel_version:
         return f"the kernel's work has changed: version {one.kernel_version} and {two.kernel_version}"
     if one.size != two.size:

@@ -256,7 +256,7 @@ def _verifier(kernel: Kernel, implementation: str, size: int, seed: int) -> Call
     return verify
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _reference(name: str, judge: str, size: int, seed: int) -> Any:
     return kernels[name].run(judge, size, seed)
 

@@ -205,7 +205,7 @@ class Kernel:
         return self._work(size)
 
 
-@lru_cache(maxsize=6)  # a comparison uses one size per implementation at a time
+@lru_cache(maxsize=64)  # a comparison uses one size per implementation and kernel
 def _cached_inputs(name: str, size: int, seed: int) -> Any:
     return kernels[name]._inputs(size, seed)
 

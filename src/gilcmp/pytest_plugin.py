@@ -1,23 +1,42 @@
-"""The pytest plugin: the fixture `gil_probe` and the marker `releases_gil`; nothing is loaded until they are used."""
+"""The pytest plugin; nothing is loaded until it is used.
+
+It offers the fixtures `gil_probe` and `gil_comparison`, the markers `releases_gil` and `gil_comparison`, and tells
+pytest-benchmark's files what they cannot know by themselves about the interpreter.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from gilcmp.comparison import Cell, Comparison
     from gilcmp.probe import Probe
+    from gilcmp.suites import Suite
+
+# What was measured for each test function: a Comparison, or the exception that ended it
+MEASURED = pytest.StashKey["dict[str, Comparison | BaseException]"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the markers known."""
     config.addinivalue_line(
         "markers",
         "releases_gil(at_least=0.9): fail unless the test has the GIL released for that share of its time; "
         "skip where the machine is too busy to say",
     )
+    config.addinivalue_line(
+        "markers",
+        "gil_comparison(work, *, tasks, workers=2, strategies=('serial', 'threads', 'processes'), budget=10.0, …): "
+        "what the fixture gil_comparison measures, with the arguments of gilcmp.compare; the test runs once a cell",
+    )
+    config.stash[MEASURED] = {}
+
+
+# ---- the probe ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -57,3 +76,107 @@ def _at_least(marker: pytest.Mark) -> float:
     if not isinstance(at_least, int | float) or not 0 <= at_least <= 1:
         raise pytest.UsageError(f"releases_gil: at_least must be from 0 to 1, got {at_least!r}")
     return at_least
+
+
+# ---- comparisons ----------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test that asks for `gil_comparison` run once a cell."""
+    if "gil_comparison" in metafunc.fixturenames:
+        cells = _suite(metafunc.definition).cells
+        names = ["-".join(map(str, key)) for key in cells]
+        metafunc.parametrize("gil_comparison", list(cells), ids=names, indirect=True)
+
+
+def _suite(node: pytest.Item) -> Suite:
+    marker = node.get_closest_marker("gil_comparison")
+    if marker is None:
+        raise pytest.UsageError(
+            f"{node.nodeid}: the fixture gil_comparison needs to be told what to measure: "
+            "@pytest.mark.gil_comparison(function, tasks=…, workers=…)"
+        )
+    from gilcmp.suites import plan
+
+    try:
+        return plan(*marker.args, **marker.kwargs)
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"{node.nodeid}: gil_comparison: {error}") from None
+
+
+@pytest.fixture
+def gil_comparison(request: pytest.FixtureRequest) -> Cell:
+    """One cell of the comparison that the marker `gil_comparison` describes, and a row in pytest-benchmark's table.
+
+    The cells of all tests that ask for it are measured together, in turns, when the first of them runs.
+    """
+    from gilcmp.suites import Clock, replay
+
+    config = request.config
+    shown = config.pluginmanager.hasplugin("benchmark")
+    if shown and "benchmark" in request.fixturenames:
+        raise pytest.UsageError(
+            f"{request.node.nodeid}: gil_comparison fills the fixture benchmark by itself"
+        )
+    if shown and config.getoption("benchmark_skip", default=False):
+        pytest.skip("--benchmark-skip")
+    reason = _suite(request.node).cells[request.param]
+    if reason:
+        pytest.skip(reason)
+    # with xdist pytest-benchmark measures nothing either: the processes would measure each other
+    quick = config.getoption("benchmark_disable", default=False) or "PYTEST_XDIST_WORKER" in os.environ
+    found = _measured(request, quick=quick)[_function(request.node)]
+    if isinstance(found, BaseException):
+        raise found
+    cell: Cell = found[request.param]
+    if cell.error and not cell.rounds:
+        pytest.fail(cell.error, pytrace=False)
+    if shown:
+        clock = Clock()
+        asked = request.node.get_closest_marker("benchmark")
+        # the nearest marker is the one that counts
+        marker = pytest.mark.benchmark(**{**(asked.kwargs if asked else {}), "timer": clock})
+        request.node.add_marker(marker, append=False)
+        replay(cell, clock, request.getfixturevalue("benchmark"))
+    return cell
+
+
+def _function(node: pytest.Item) -> str:
+    return node.nodeid.partition("[")[0]
+
+
+def _measured(request: pytest.FixtureRequest, *, quick: bool) -> Mapping[str, Comparison | BaseException]:
+    """Measure what all tests of the session ask for, when the first one does."""
+    from gilcmp.suites import measure_suites
+
+    measured = request.config.stash[MEASURED]
+    if not measured:
+        suites = {
+            _function(item): _suite(item)
+            for item in request.session.items
+            if "gil_comparison" in getattr(item, "fixturenames", ())
+        }
+        measured.update(measure_suites(suites, quick=quick))
+    return measured
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show the comparisons where there is no pytest-benchmark to show them."""
+    if config.pluginmanager.hasplugin("benchmark"):
+        return
+    for name, found in config.stash[MEASURED].items():
+        if not isinstance(found, BaseException):
+            terminalreporter.section(f"gil_comparison: {name}")
+            terminalreporter.write_line(str(found))
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-benchmark's: without it nobody asks
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Add what the interpreter and the build are to pytest-benchmark's files."""
+    from attrs import asdict
+
+    from gilcmp.environment import environment
+
+    told = asdict(environment())
+    del told["load"]  # two runs would always differ in it, and pytest-benchmark warns of differences
+    machine_info["gilcmp"] = told

@@ -68,7 +68,7 @@ class Request:
         check: Check | None = None,
     ) -> Request:
         """Check the arguments of `gilcmp.compare`, which documents them, on a machine with so many CPUs."""
-        counts = _worker_counts(workers, cpus)
+        counts = worker_counts(workers, cpus)
         seed = integer("seed", seed, 0, 2**63 - 1)
         n_tasks = max(MIN_TASKS, TASKS_PER_WORKER * counts[-1])
         if isinstance(tasks, int):
@@ -113,7 +113,8 @@ def default_workers(cpus: float) -> list[int]:
     return sorted(steps | {whole, 2 * whole})
 
 
-def _worker_counts(workers: int | Iterable[int] | None, cpus: float) -> list[int]:
+def worker_counts(workers: int | Iterable[int] | None, cpus: float) -> list[int]:
+    """Return the numbers of workers that a user asked for, rising; None: what suits so many CPUs."""
     if workers is None:
         return default_workers(cpus)
     listed = list(workers) if isinstance(workers, Iterable) else [workers]

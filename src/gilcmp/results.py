@@ -218,6 +218,20 @@ def to_json(run: Run) -> str:
     return json.dumps({"format": FORMAT, "schema": SCHEMA, **body}, indent=1, allow_nan=False) + "\n"
 
 
+def parsed(text: str, source: str) -> Any:
+    """Parse JSON; ResultError says why it is none."""
+
+    def reject(word: str) -> float:
+        raise ValueError(f"{word} is not a JSON number")
+
+    try:
+        return json.loads(text, parse_constant=reject)
+    except RecursionError:
+        raise ResultError(f"{source}: not JSON: nested too deeply") from None
+    except ValueError as error:
+        raise ResultError(f"{source}: not JSON: {error}") from None
+
+
 def from_json(text: str, source: str) -> Run:
     """Read a run from JSON.
 
@@ -233,17 +247,7 @@ def from_json(text: str, source: str) -> Run:
     ResultError
         For what is not JSON, not a run, of a newer schema, or broken.
     """
-    from cattrs import ClassValidationError, transform_error
-
-    def reject(word: str) -> float:
-        raise ValueError(f"{word} is not a JSON number")
-
-    try:
-        body = json.loads(text, parse_constant=reject)
-    except RecursionError:
-        raise ResultError(f"{source}: not JSON: nested too deeply") from None
-    except ValueError as error:
-        raise ResultError(f"{source}: not JSON: {error}") from None
+    body = parsed(text, source)
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         raise ResultError(f'{source}: not a saved run: it has no "format": "{FORMAT}" at its top')
     schema = body.get("schema")
@@ -253,13 +257,25 @@ def from_json(text: str, source: str) -> Run:
         raise ResultError(
             f"{source}: written by a newer gilcmp (schema {_shortened(schema)}, this one reads up to {SCHEMA}): upgrade"
         )
+    run: Run = structured(body, Run, "run", source)
+    return run
+
+
+def structured(body: Any, kind: Any, place: str, source: str) -> Any:
+    """Make an object of an attrs class out of parsed JSON; ResultError says where it does not fit."""
+    from cattrs import ClassValidationError, transform_error
+
     try:
-        run: Run = _converter().structure(body, Run)
+        return _converter().structure(body, kind)
     except (ClassValidationError, ValueError, TypeError) as error:
-        places = transform_error(error, path="run", format_exception=_in_words)
+        places = transform_error(error, path=place, format_exception=_in_words)
         more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
         raise ResultError(f"{source}: {places[0]}{more}") from None
-    return run
+
+
+def to_plain(thing: Any) -> Any:
+    """Return an object of an attrs class as what JSON knows."""
+    return _converter().unstructure(thing)
 
 
 def _in_words(error: BaseException, expected: type | None) -> str:
@@ -271,13 +287,17 @@ def _in_words(error: BaseException, expected: type | None) -> str:
 
 def load_run(path: str | os.PathLike[str]) -> Run:
     """Read a saved run; ResultError says what is wrong with a file, OSError why it cannot be read."""
+    return from_json(read_text(path), os.fspath(path))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a file; ResultError says that it is no text, OSError why it cannot be read."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ResultError(f"{os.fspath(path)}: not JSON: not UTF-8 at byte {error.start}") from None
     except ValueError as error:  # a null byte in the path
         raise ResultError(f"path must be a file's, got {os.fspath(path)!r}: {error}") from None
-    return from_json(text, os.fspath(path))
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
