@@ -14,6 +14,7 @@ from attrs import field, frozen, validators
 from gilcmp._checks import between
 
 SCHEDSTAT = "/proc/thread-self/schedstat"
+WAITING = 0.4  # CPUs kept busy, per CPU that could have been, below which workers mostly wait
 SECONDS_MAX = 1e9  # 30 years: what is beyond is no measurement
 
 
@@ -178,7 +179,11 @@ class Observation:
         """
         if self.run_delay is None or workers > cpus:
             return max(0.0, min(workers, cpus) + self.foreign - cpus)
-        return max(0.0, min(self.run_delay / self.wall, cpus - self.cores) - self.harness / self.wall)
+        missing = max(0.0, min(self.run_delay / self.wall, cpus - self.cores) - self.harness / self.wall)
+        if self.cores < WAITING * min(workers, cpus):
+            # who mostly waits is woken all the time, and has a run delay at each waking whether others run or not
+            missing = min(missing, self.foreign)
+        return missing
 
 
 def observe(
