@@ -157,9 +157,9 @@ def diff(first: Source, *others: Source) -> Diff:
     Notes
     -----
     The interval of a ratio of two medians is the wider one of two. The first is a bootstrap over the rounds of both
-    runs (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, 13.3), widened by what consecutive rounds have in
-    common: rounds that are close in time see the same machine, and count for less than as many independent ones. The
-    second knows slow changes of the machine: it comes from how the medians of batches of consecutive rounds differ
+    runs (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, 13.3), widened by what consecutive rounds have
+    in common: rounds close in time see the same machine, and count for less than as many independent ones. The second
+    knows slow changes of the machine: it comes from how the medians of batches of consecutive rounds differ
     (Schmeiser, Batch size effects in the analysis of simulation output, Operations Research 30, 1982; with Welch's
     degrees of freedom for two runs). docs/diff.md shows how often both together miss.
     """
