@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -196,14 +195,14 @@ def _built(session, python, sdist, **env):
 def _repaired(session, wheel, sdist, python):
     """Give a wheel its manylinux tag; where the compiler here ties it to a newer glibc, build it again with zig."""
     repair = ("auditwheel", "repair", "--plat", f"{PLATFORM}_x86_64", "--only-plat", "-w", "dist")
-    done = session.run(*repair, str(wheel), success_codes=[0, 1, 2], silent=True)
-    (found,) = Path("dist").glob(f"{wheel.name.rpartition('-')[0]}-*.whl") or [None]
-    if found is None:
-        print(done)
-        compiler = f"{sys.executable} -m ziglang cc -target x86_64-linux-gnu.{GLIBC}"
+    made = f"{'-'.join(wheel.name.split('-')[:4])}-{PLATFORM}*.whl"
+    said = session.run(*repair, str(wheel), success_codes=[0, 1, 2], silent=True)
+    if not list(Path("dist").glob(made)):
+        print(said)
+        compiler = f"{Path(session.bin, 'python')} -m ziglang cc -target x86_64-linux-gnu.{GLIBC}"
         wheel = _built(session, python, sdist, CC=compiler, LDSHARED=f"{compiler} -shared")
         session.run(*repair, str(wheel))
-        (found,) = Path("dist").glob(f"{wheel.name.rpartition('-')[0]}-*.whl")
+    (found,) = Path("dist").glob(made)
     return found
 
 
