@@ -1,5 +1,7 @@
 """Build the compiled kernels; everything else is in pyproject.toml."""
 
+import sys
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -24,6 +26,9 @@ class BuildExt(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args = flags
             extension.define_macros.append(("GILCMP_FLAGS", f'"{shown}"'))
+            if sys.platform == "linux":
+                # Cython's lock on 3.12 is then that of pthread: C11's would tie the wheel to glibc 2.34
+                extension.define_macros.append(("__STDC_NO_THREADS__", "1"))
         super().build_extensions()
 
 
