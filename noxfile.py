@@ -152,15 +152,19 @@ def _interpreters():
     for name in names:
         for folder in folders:
             python = folder / name
-            if name not in found and python.is_file() and _works(str(python)):
+            if name not in found and python.is_file() and _is(str(python), name):
                 found[name] = str(python)
     return list(found.values())
 
 
 @functools.cache
-def _works(python):
-    """Tell whether an interpreter can build extensions: a shim of nothing, or one without its headers, cannot."""
-    code = "import os, sysconfig, venv, ensurepip; assert os.path.exists(sysconfig.get_config_h_filename())"
+def _is(python, name):
+    """Tell whether an interpreter is what its name says, and can build extensions: a shim may stand for nothing."""
+    code = (
+        "import ensurepip, os, sys, sysconfig, venv; assert os.path.exists(sysconfig.get_config_h_filename());"
+        "free = 't' if sysconfig.get_config_var('Py_GIL_DISABLED') else '';"
+        f"assert f'python{{sys.version_info[0]}}.{{sys.version_info[1]}}{{free}}' == {name!r}"
+    )
     return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
 
 
