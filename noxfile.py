@@ -60,6 +60,13 @@ def package(session):
     ):
         assert wanted in names, f"{wanted} is not in the sdist"
     _check_wheel(wheel)
+    session.install("setuptools>=77", "Cython>=3.3")
+    said = session.run(
+        "python", "setup.py", "build_ext", "--build-temp", session.create_tmp(), "--force",
+        env={"CC": "no-such-compiler"}, success_codes=[1], silent=True, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert "there is no C compiler here (no-such-compiler)" in said, said
+    assert "apt-get install gcc" in said, said
     session.install(f"{wheel}[test]")
     with tempfile.TemporaryDirectory() as elsewhere, tarfile.open(sdist) as archive:
         archive.extractall(elsewhere, filter="data")

@@ -1,10 +1,14 @@
 """Build the compiled kernels; everything else is in pyproject.toml."""
 
+import shutil
 import sys
+import sysconfig
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CCompilerError, PlatformError
 
 MSVC_FLAGS = ["/O2", "/std:c11"]
 # No contraction: a fused multiply-add rounds once where Python and NumPy round twice, and the escape
@@ -13,8 +17,36 @@ MSVC_FLAGS = ["/O2", "/std:c11"]
 GCC_FLAGS = ["-O3", "-ffp-contract=off", "-g0"]
 
 
+NO_COMPILER = """\
+gilcmp's kernels are compiled, and {what}.
+Install what compiles Python extensions:
+    Debian, Ubuntu   apt-get install gcc libc6-dev python3-dev
+    Fedora           dnf install gcc python3-devel
+    Alpine           apk add gcc musl-dev python3-dev
+    macOS            xcode-select --install
+    Windows          Build Tools for Visual Studio, with "Desktop development with C++"
+or a wheel, which needs no compiler: pip install --only-binary=gilcmp gilcmp"""
+
+
 class BuildExt(build_ext):
     """Add the flags of the compiler at hand, and keep them in the extension for ``gilcmp env``."""
+
+    def run(self):
+        """Build; where that fails for want of a compiler, say what to install."""
+        try:
+            super().run()
+        except (CCompilerError, PlatformError) as error:
+            command = (getattr(self.compiler, "compiler_so", None) or ["cl.exe"])[0]
+            headers = Path(sysconfig.get_path("include"), "Python.h")
+            if isinstance(error, PlatformError) or shutil.which(command) is None:
+                raise SystemExit(
+                    NO_COMPILER.format(what=f"there is no C compiler here ({command})")
+                ) from error
+            if not headers.exists():
+                raise SystemExit(
+                    NO_COMPILER.format(what=f"Python's headers are not here ({headers})")
+                ) from error
+            raise
 
     def build_extensions(self):
         """Compile with per-compiler flags."""

@@ -122,6 +122,11 @@ const char *gilcmp_find_lock(gilcmp_lock *lock)
     gilcmp_state released;
     Py_BEGIN_ALLOW_THREADS
     released = gilcmp_read_lock(lock);
+    /* whoever takes the lock says so first, and who it is a moment later: until then it still looks like us */
+    for (int tries = 0; released == GILCMP_SELF && tries < 1000; tries++) {
+        gilcmp_pause(20000);
+        released = gilcmp_read_lock(lock);
+    }
     Py_END_ALLOW_THREADS
     if (released == GILCMP_SELF)
         return "the lock looks held by a thread that has released it";
@@ -173,7 +178,8 @@ void gilcmp_spin_until(int64_t until)
 }
 
 /* Start a native thread and let it signal its end by releasing `ended`; 0 when there is none to be had. */
-static int start_thread(void (*function)(void *), void *argument, PyThread_type_lock ended, volatile int *running)
+static int start_thread(void (*function)(void *), void *argument, PyThread_type_lock ended, volatile int *running,
+    int makes_state)
 {
     PyThread_acquire_lock(ended, WAIT_LOCK);
     if (PyThread_start_new_thread(function, argument) == PYTHREAD_INVALID_THREAD_ID) {
@@ -181,6 +187,11 @@ static int start_thread(void (*function)(void *), void *argument, PyThread_type_
         return 0;
     }
     /* On a busy machine a new thread may wait long for its core: what it would miss, it must not be asked for. */
+    if (makes_state) { /* see gilcmp_waiter_start */
+        while (!LOAD(*running))
+            gilcmp_pause(20000);
+        return 1;
+    }
     Py_BEGIN_ALLOW_THREADS
     while (!LOAD(*running))
         gilcmp_pause(20000);
@@ -349,7 +360,7 @@ gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int6
 #ifdef __linux__
     sampler->started_on = sched_getcpu();
 #endif
-    if (sampler->ended == NULL || !start_thread(sample, sampler, sampler->ended, &sampler->running)) {
+    if (sampler->ended == NULL || !start_thread(sample, sampler, sampler->ended, &sampler->running, 0)) {
         if (sampler->ended != NULL)
             PyThread_free_lock(sampler->ended);
         free(sampler);
@@ -410,6 +421,15 @@ static void wait_again_and_again(void *argument)
     PyThread_release_lock(waiter->ended);
 }
 
+/* CPython before 3.13 does not survive a fork while another thread makes a thread state: the child waits forever for the
+ * lock of their list. A thread that forks holds the GIL, so the one who starts the waiter keeps it until the state is made.
+ * Where there may be no GIL this would only hold up a pause of all threads. */
+#if PY_VERSION_HEX < 0x030D0000
+#define MAKES_STATE 1
+#else
+#define MAKES_STATE 0
+#endif
+
 gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
 {
     gilcmp_waiter *waiter = calloc(1, sizeof(*waiter));
@@ -422,7 +442,7 @@ gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
     waiter->waited = calloc((size_t)capacity, sizeof(int64_t));
     waiter->ended = PyThread_allocate_lock();
     if (waiter->asked == NULL || waiter->waited == NULL || waiter->ended == NULL
-        || !start_thread(wait_again_and_again, waiter, waiter->ended, &waiter->running)) {
+        || !start_thread(wait_again_and_again, waiter, waiter->ended, &waiter->running, MAKES_STATE)) {
         gilcmp_waiter_free(waiter);
         return NULL;
     }
