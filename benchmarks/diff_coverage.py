@@ -1,7 +1,7 @@
 """How often `gilcmp diff` sees a difference where there is none: ``python benchmarks/diff_coverage.py``.
 
-The benchmark suite runs again and again, and each run is laid beside the one before (A/A). With 95 % intervals about 1 in
-20 should miss 1. Two minutes a run.
+The benchmark suite runs again and again, and each run is laid beside the one before (A/A). With 95 % intervals about
+1 in 20 should miss 1. Two minutes a run.
 """
 
 from __future__ import annotations
