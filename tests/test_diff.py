@@ -50,6 +50,28 @@ def test_the_same_machine_shows_no_difference():
     assert "no difference in 2 cells" in str(found)
 
 
+def test_no_difference_is_what_chance_explains():
+    from gilcmp.diff import CellDiff, RunDiff
+    from gilcmp.estimate import Estimate
+    from gilcmp.show.diff import reading
+
+    def found(*times):
+        cells = tuple(
+            CellDiff(
+                ("pi", "python", "serial", n), Estimate(*time, 12), Estimate(math.nan, math.nan, math.nan, 0)
+            )
+            for n, time in enumerate(times)
+        )
+        return reading(RunDiff("b", cells, (), (), ()))
+
+    inside, outside, far = (1.0, 0.9, 1.1), (1.2, 1.1, 1.31), (2.0, 1.9, 2.1)
+    assert found(*[inside] * 38, *[outside] * 2).startswith(
+        "no difference in 40 cells: 2 of 40 95 % intervals miss 1"
+    )
+    assert found(*[inside] * 30, *[outside] * 10).startswith("10 of 40 cells differ (*)")
+    assert found(*[inside] * 39, far).startswith("1 of 40 cells differ (*)")
+
+
 def test_what_got_slower_is_told():
     found = gilcmp.diff(comparison(), comparison(threads=0.1, seed=7))
     serial, threads = found.runs[0].cells

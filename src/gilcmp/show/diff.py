@@ -132,9 +132,12 @@ def reading(run: RunDiff) -> str:
 
 
 def _far(value: Estimate) -> bool:
-    """Tell whether 1 is so far out of an interval that chance is no explanation: twice its half-width away."""
+    """Tell whether 1 is so far out of an interval that chance is no explanation, even among hundreds of intervals.
+
+    The distance is three half-widths: Student's t with 8 degrees of freedom gets there once in 10,000 times.
+    """
     near = value.high if value.value < 1 else value.low
-    return abs(math.log(value.value)) > 2 * abs(math.log(value.value / near))
+    return abs(math.log(value.value)) > 3 * abs(math.log(value.value / near))
 
 
 def _without_partner(first: str, run: RunDiff) -> list[str]:
