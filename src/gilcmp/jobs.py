@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from gilcmp.kernels import TWINS, Kernel, await_task, kernels, run_task, unavailable
+from gilcmp.kernels import TWINS, Kernel, TaskCall, await_task, kernels, unavailable
 
 # What a cell's serial wall time is calibrated to, in seconds: long against the start of a round, short enough
 # that the cells of a round see the same machine.
@@ -39,6 +39,8 @@ def _run_coroutine(function: Callable[[Any], Any], task: Any) -> Any:
 
 
 def _do_batch(function: Callable[[Any], Any], batch: Sequence[Any]) -> list[Any]:
+    if isinstance(function, TaskCall):
+        return function.batch(batch)
     return [function(task) for task in batch]
 
 
@@ -161,7 +163,7 @@ def kernel_jobs(
         job = Job(
             kernel=kernel.name,
             implementation=name,
-            function=partial(run_task, kernel.name, name, n, seed),
+            function=TaskCall(kernel.name, name, n, seed),
             tasks=kernel.split(n, n_tasks),
             version=kernel.version,
             size=n,

@@ -210,9 +210,38 @@ def _cached_inputs(name: str, size: int, seed: int) -> Any:
     return kernels[name]._inputs(size, seed)
 
 
-def run_task(name: str, implementation: str, size: int, seed: int, task: Task) -> Any:
-    """Do one task of the kernel `name`: a plain function that a process pool can be sent."""
-    return kernels[name].run_task(implementation, size, seed, task)
+@frozen
+class TaskCall:
+    """Does tasks of a kernel; a process pool can be sent it.
+
+    Attributes
+    ----------
+    kernel, implementation : str
+        Their names.
+    size, seed : int
+        Of the inputs.
+    """
+
+    kernel: str
+    implementation: str
+    size: int
+    seed: int
+
+    def __call__(self, task: Task) -> Any:
+        """Do one task and return its part of the answer."""
+        return kernels[self.kernel].run_task(self.implementation, self.size, self.seed, task)
+
+    def batch(self, tasks: Sequence[Task]) -> list[Any]:
+        """Do several tasks; what they share is looked up once.
+
+        Looking it up takes a microsecond, and locks that threads without a GIL would queue for.
+        """
+        kernel = kernels[self.kernel]
+        function = kernel.implementations[self.implementation]
+        inputs, call, size = kernel.inputs(self.size, self.seed), kernel._call, self.size
+        if kernel.is_coroutine(self.implementation):
+            return [self(task) for task in tasks]
+        return [call(function, inputs, size, start, stop) for start, stop in tasks]
 
 
 async def await_task(name: str, implementation: str, size: int, seed: int, task: Task) -> Any:
