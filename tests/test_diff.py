@@ -50,6 +50,19 @@ def test_the_same_machine_shows_no_difference():
     assert "no difference in 2 cells" in str(found)
 
 
+def test_the_lock_and_what_it_changed_come_first():
+    with_lock, without = comparison(threads=0.1), comparison(serial=0.12, threads=0.061)
+    environment = evolve(without.environment, free_threaded=True, gil_enabled=False)
+    without = gilcmp.Comparison(evolve(without.run, environment=environment))
+    found = gilcmp.diff(with_lock, without)
+    for text in (str(found), diff_markdown(found)):
+        first, threads, serial = text.splitlines()[:3]
+        assert first == "The GIL is on in run 1 and off in run 2."
+        assert threads.startswith("  speed-up by threads, times that of run 1: cython_nogil 1.9")
+        assert serial.startswith("  time in one thread, times that of run 1: cython_nogil 1.2")
+    assert not str(gilcmp.diff(with_lock, with_lock)).startswith("The GIL")
+
+
 def test_no_difference_is_what_chance_explains():
     from gilcmp.diff import CellDiff, RunDiff
     from gilcmp.estimate import Estimate
@@ -146,8 +159,8 @@ def test_the_environment_comes_first_and_the_lock_first_of_all():
     names = [one.name for one in found.environment]
     assert names == ["gil_enabled", "cpu", "numpy", "load (1 minute)"]
     lines = str(found).splitlines()
-    assert lines[0] == "What differs between the environments"
-    assert lines[2].split()[:3] == ["gil_enabled", *found.environment[0].values]
+    at = lines.index("What differs between the environments")
+    assert lines[at + 2].split()[:3] == ["gil_enabled", *found.environment[0].values]
 
 
 def test_formats(tmp_path):

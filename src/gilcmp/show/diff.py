@@ -36,7 +36,10 @@ def diff_text(found: Diff) -> str:
 
 def render_diff(found: Diff) -> RenderableType:
     """Return a diff for a rich console: the environments, then each run against the first."""
-    parts: list[RenderableType] = [safe_text("What differs between the environments", "bold")]
+    parts: list[RenderableType] = [safe_text(line) for line in what_the_lock_changed(found)]
+    if parts:
+        parts.append(Text())
+    parts.append(safe_text("What differs between the environments", "bold"))
     if found.environment:
         table = _table(("", *found.names))
         for one in found.environment:
@@ -50,6 +53,26 @@ def render_diff(found: Diff) -> RenderableType:
         parts += [Text(), safe_text(reading(run))]
         parts += [safe_text(line) for line in _without_partner(found.names[0], run)]
     return Group(*parts)
+
+
+def what_the_lock_changed(found: Diff) -> list[str]:
+    """Say in sentences what came of the GIL, for runs that have it where the first has not, or the other way round."""
+    locks = next((one.values for one in found.environment if one.name == "gil_enabled"), ())
+    lines = []
+    for run, lock in zip(found.runs, locks[1:], strict=False):
+        if {lock, locks[0]} != {"True", "False"}:
+            continue
+        state = {"True": "on", "False": "off"}
+        lines.append(f"The GIL is {state[locks[0]]} in {found.names[0]} and {state[lock]} in {run.name}.")
+        for strategy, what in (("threads", "speed-up by threads"), ("serial", "time in one thread")):
+            means = [mean for mean in run.means if mean.strategy == strategy]
+            values = [
+                (mean.implementation, mean.speedup if strategy == "threads" else mean.time) for mean in means
+            ]
+            told = ", ".join(f"{name} {value:.2f}" for name, value in values if not math.isnan(value))
+            if told:
+                lines.append(f"  {what}, times that of {found.names[0]}: {told}")
+    return lines
 
 
 def _table(headings: Sequence[str]) -> Table:
@@ -150,7 +173,9 @@ def _without_partner(first: str, run: RunDiff) -> list[str]:
 
 def diff_markdown(found: Diff) -> str:
     """Return a diff as Markdown."""
-    lines = [f"| | {' | '.join(map(_escaped, found.names))} |", "| --- |" + " --- |" * len(found.names)]
+    lines = [_escaped(line) for line in what_the_lock_changed(found)]
+    lines += [""] * bool(lines)
+    lines += [f"| | {' | '.join(map(_escaped, found.names))} |", "| --- |" + " --- |" * len(found.names)]
     lines += [f"| {one.name} | {' | '.join(map(_escaped, one.values))} |" for one in found.environment]
     for run in found.runs:
         lines += ["", f"### {_escaped(run.name)} against {_escaped(found.names[0])}", ""]
