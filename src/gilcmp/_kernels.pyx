@@ -458,12 +458,14 @@ cdef int64_t levenshtein_body(const uint8_t *a, int64_t n, const uint8_t *b, int
     cdef uint64_t valid
     cdef Column upper, lower
     cdef uint8_t between
-    cdef uint8_t *border = <uint8_t *> malloc(m + 1)  # the differences along the row above the two words
-    if border == NULL:
-        return -1
-    memset(border, 1, m + 1)
+    cdef uint8_t *border = NULL  # the differences along the row above the two words; a single word needs none
+    if n > 64:
+        border = <uint8_t *> malloc(m + 1)
+        if border == NULL:
+            return -1
+        memset(border, 1, m + 1)
+        memset(lower_equal, 0, sizeof(lower_equal))
     memset(upper_equal, 0, sizeof(upper_equal))
-    memset(lower_equal, 0, sizeof(lower_equal))
     for first in range(0, n if m else 0, 128):
         rows = min(n - first, <int64_t> 128)
         for i in range(min(rows, <int64_t> 64)):
@@ -474,7 +476,7 @@ cdef int64_t levenshtein_body(const uint8_t *a, int64_t n, const uint8_t *b, int
         upper.minus = lower.minus = 0
         if rows <= 64:
             for i in range(m):
-                advance(&upper, upper_equal[b[i]], border[i])
+                advance(&upper, upper_equal[b[i]], border[i] if border != NULL else 1)
         else:
             between = advance(&upper, upper_equal[b[0]], border[0])
             for i in range(1, m):
