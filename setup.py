@@ -1,13 +1,17 @@
 """Build the compiled kernels; everything else is in pyproject.toml."""
 
+import gzip
+import os
 import shutil
 import sys
 import sysconfig
+import tarfile
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 from setuptools.errors import CCompilerError, PlatformError
 
 MSVC_FLAGS = ["/O2", "/std:c11"]
@@ -64,6 +68,31 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
+class Sdist(sdist):
+    """Pack the same files to the same bytes, whenever and wherever, where SOURCE_DATE_EPOCH is set; wheels do already."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):  # noqa: A002
+        """Make the archive, with the given time for every file, sorted, and nobody's name on them."""
+        if format != "gztar" or "SOURCE_DATE_EPOCH" not in os.environ:
+            return super().make_archive(base_name, format, root_dir, base_dir, owner, group)
+        when = int(os.environ["SOURCE_DATE_EPOCH"])
+
+        def anonymous(member):
+            member.mtime, member.uid, member.gid, member.uname, member.gname = when, 0, 0, "", ""
+            member.mode = 0o755 if member.mode & 0o100 else 0o644
+            return member
+
+        path = f"{base_name}.tar.gz"
+        with (
+            open(path, "wb") as file,  # noqa: PTH123
+            gzip.GzipFile("", "wb", fileobj=file, mtime=when) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for name in sorted([base_dir, *map(str, Path(base_dir).rglob("*"))]):
+                archive.add(name, recursive=False, filter=anonymous)
+        return path
+
+
 # The module's state in the module, not in C globals: own-GIL interpreters each need theirs.
 # Likewise heap types in place of static ones, which all interpreters would share and each would take apart.
 STATE = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
@@ -89,5 +118,5 @@ setup(
         build_dir="build/cython",
         language_level=3,
     ),
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "sdist": Sdist},
 )
