@@ -69,7 +69,7 @@ class BuildExt(build_ext):
 
 
 class Sdist(sdist):
-    """Pack the same files to the same bytes, whenever and wherever, where SOURCE_DATE_EPOCH is set; wheels do already."""
+    """Pack the same files to the same bytes, whenever and wherever, where SOURCE_DATE_EPOCH is set; wheels do so."""
 
     def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):  # noqa: A002
         """Make the archive, with the given time for every file, sorted, and nobody's name on them."""
