@@ -317,6 +317,7 @@ def test_cells_in_a_benchmark_file_are_the_same_as_in_a_run(tmp_path):
         ({"benchmarks": {}}, "not a pytest-benchmark file"),
         ({"machine_info": []}, "not a pytest-benchmark file"),
         ({"machine_info": {"gilcmp": {"python": 3}}}, "machine_info.gilcmp"),
+        ({"benchmarks": [benchmark(name="", data=[1.0])]}, "must be a benchmark with a fullname"),
         ({"benchmarks": [1]}, r"benchmarks\[0\] must be a benchmark with a fullname"),
         ({"benchmarks": [benchmark(data="fast")]}, r"benchmarks\[0\].stats.data must be a list of seconds"),
         ({"benchmarks": [benchmark(data=[-1.0])]}, "must be a list of seconds"),

@@ -244,6 +244,18 @@ def test_a_cell_that_cannot_be_measured_is_an_error_with_the_reason(pytester):
     result.stdout.fnmatch_lines(["*cannot be sent to another process*"])
 
 
+def test_what_is_skipped_is_not_measured(pytester):
+    text = SUITE.replace("    def test_work", "    @pytest.mark.skip\n    def test_work").replace(
+        "budget=0.2", "budget=3600"
+    )
+    text += """
+    @pytest.mark.gil_comparison(work, tasks=[0.002] * 4, strategies="threads", budget=0.2)
+    def test_other(gil_comparison):
+        pass
+"""
+    benchmarked(pytester, text).assert_outcomes(passed=2, skipped=3)
+
+
 def test_an_error_of_the_function_fails_each_cell_once(pytester):
     text = SUITE.replace("time.sleep(n)", "raise RuntimeError('its own')")
     result = benchmarked(pytester, text)

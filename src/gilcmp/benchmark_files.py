@@ -55,12 +55,13 @@ def run_from_benchmarks(body: Mapping[str, Any], source: str) -> tuple[Run, froz
     cells: dict[tuple[str, str, str, int], CellRecord] = {}
     for number, benchmark in enumerate(body["benchmarks"]):
         place = f"{source}: benchmarks[{number}]"
-        if not isinstance(benchmark, dict) or not isinstance(benchmark.get("fullname"), str):
+        name = benchmark.get("fullname") if isinstance(benchmark, dict) else None
+        if not isinstance(name, str) or not name:
             raise ResultError(f"{place} must be a benchmark with a fullname")
         for record in _records(benchmark, place):
             known = cells.get(record.key)
             if known is not None and known != record:  # another test of the same function
-                record = evolve(record, kernel=f"{record.kernel} ({benchmark['fullname'].partition('[')[0]})")  # noqa: PLW2901
+                record = evolve(record, kernel=f"{record.kernel} ({name.partition('[')[0]})")  # noqa: PLW2901
             cells.setdefault(record.key, record)
     if not cells:
         raise ResultError(f"{source}: it holds no benchmark")

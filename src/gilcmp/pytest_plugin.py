@@ -154,7 +154,7 @@ def _measured(request: pytest.FixtureRequest, *, quick: bool) -> Mapping[str, Co
         suites = {
             _function(item): _suite(item)
             for item in request.session.items
-            if "gil_comparison" in getattr(item, "fixturenames", ())
+            if "gil_comparison" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("skip")
         }
         measured.update(measure_suites(suites, quick=quick))
     return measured
