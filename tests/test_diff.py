@@ -51,9 +51,12 @@ def test_the_same_machine_shows_no_difference():
 
 
 def test_the_lock_and_what_it_changed_come_first():
-    with_lock, without = comparison(threads=0.1), comparison(serial=0.12, threads=0.061)
-    environment = evolve(without.environment, free_threaded=True, gil_enabled=False)
-    without = gilcmp.Comparison(evolve(without.run, environment=environment))
+    def with_gil(run, enabled):  # whatever this interpreter has
+        environment = evolve(run.environment, free_threaded=not enabled, gil_enabled=enabled)
+        return gilcmp.Comparison(evolve(run.run, environment=environment))
+
+    with_lock = with_gil(comparison(threads=0.1), enabled=True)
+    without = with_gil(comparison(serial=0.12, threads=0.061), enabled=False)
     found = gilcmp.diff(with_lock, without)
     for text in (str(found), diff_markdown(found)):
         first, threads, serial = text.splitlines()[:3]
