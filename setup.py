@@ -109,8 +109,8 @@ setup(
             ),
             Extension(
                 "gilcmp._gil",
-                ["src/gilcmp/_gil.pyx", "src/gilcmp/_gil_lock.c"],
-                depends=["src/gilcmp/_gil_lock.h"],
+                ["src/gilcmp/_gil.pyx", "src/gilcmp/_gil_lock.c", "src/gilcmp/_gil_record.c"],
+                depends=["src/gilcmp/_gil_lock.h", "src/gilcmp/_gil_record.h"],
                 include_dirs=["src/gilcmp"],
                 define_macros=[*STATE],
             ),

@@ -16,6 +16,34 @@ class Counts(TypedDict):
     releases: list[float]
     n_releases: int
 
+class ThreadRecord(TypedDict):
+    id: int
+    ident: int
+    native_id: int
+    began: int
+    ended: int
+    spent: list[int]
+    longest_hold: int
+    holds: int
+    cpu: int | None
+    run_delay: int | None
+
+class Recording(TypedDict):
+    began: int
+    ended: int
+    looks: int
+    unseen: int
+    free: int
+    watched: int
+    hand_overs: int | None
+    hand_overs_seen: int
+    tells_states: bool
+    threads: list[ThreadRecord]
+    spans: bytes
+    n_spans: int
+    clocks: bytes
+    n_clocks: int
+
 def hold_gil(seconds: float) -> None: ...
 def release_gil(seconds: float) -> None: ...
 def alternate(held: float, released: float, seconds: float) -> float: ...
@@ -28,6 +56,7 @@ def call_for(
     limit: int,
 ) -> tuple[int, float]: ...
 def now() -> int: ...
+def soon(function: Callable[[], object]) -> None: ...
 
 class Sampler:
     def __init__(self, pace: float, longest: float) -> None: ...
@@ -36,6 +65,12 @@ class Sampler:
 class Waiter:
     def __init__(self, pause: float, capacity: int) -> None: ...
     def stop(self) -> list[tuple[int, float]] | None: ...
+
+class Recorder:
+    def __init__(self, pace: float, capacity: int) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def stop(self) -> Recording | None: ...
 
 class Counter:
     @property

@@ -5,8 +5,11 @@ import atexit
 import os
 import weakref
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memcpy
 
 cdef extern from "pythread.h":
     ctypedef void *PyThread_type_lock
@@ -39,6 +42,34 @@ cdef extern from "_gil_lock.h":
     void gilcmp_increment_plain(int64_t *counter, int64_t n) noexcept nogil
     void gilcmp_increment_atomic(int64_t *counter, int64_t n) noexcept nogil
     void gilcmp_increment_locked(int64_t *counter, int64_t n, PyThread_type_lock lock) noexcept nogil
+
+cdef extern from "_gil_record.h":
+    enum: GILCMP_STATES
+    ctypedef struct gilcmp_places:
+        pass
+    ctypedef struct gilcmp_span:
+        pass
+    ctypedef struct gilcmp_clock:
+        pass
+    ctypedef struct gilcmp_thread:
+        uint64_t id, ident, native
+        int64_t began, ended, longest_hold, holds, first_cpu, first_delay, cpu, delay
+        int64_t *spent
+    ctypedef struct gilcmp_record:
+        int64_t began, ended, looks, unseen, free_, watched, hand_overs, hand_overs_seen
+        int64_t n_threads, n_spans, n_clocks, span_capacity, clock_capacity
+        int tells_states
+        gilcmp_thread *threads
+        gilcmp_span *spans
+        gilcmp_clock *clocks
+    ctypedef struct gilcmp_recorder:
+        pass
+    const char *gilcmp_find_places(gilcmp_places *places)
+    gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity)
+    void gilcmp_recorder_pause(gilcmp_recorder *recorder)
+    int gilcmp_recorder_resume(gilcmp_recorder *recorder)
+    gilcmp_record *gilcmp_recorder_stop(gilcmp_recorder *recorder)
+    void gilcmp_record_free(gilcmp_record *record)
 
 
 cdef int64_t nanoseconds(str name, seconds) except? -1:
@@ -264,6 +295,142 @@ cdef class Waiter:
             waits.append((asked, waited * 1e-9))
         gilcmp_waiter_free(waiter)
         return waits
+
+
+cdef extern from "Python.h":
+    int Py_AddPendingCall(int (*function)(void *) noexcept, void *argument)
+
+
+cdef int call_pending(void *argument) noexcept:
+    function = <object> argument
+    Py_DECREF(function)
+    try:
+        function()
+    except BaseException:  # there is nobody to raise it to
+        return 0
+    return 0
+
+
+def soon(function):
+    """Have a function called in the main thread when that comes to its next bytecode; at once if that cannot be had."""
+    Py_INCREF(function)
+    if Py_AddPendingCall(call_pending, <void *> function) != 0:
+        call_pending(<void *> function)
+
+
+cdef class Recorder:
+    """Records which thread holds the GIL when, from a native thread that never asks for it.
+
+    Parameters
+    ----------
+    pace : float
+        Seconds between two looks on average, jittered; 0: as often as takes 2 % of one CPU.
+    capacity : int
+        How many spans are kept, the newest ones.
+
+    Raises
+    ------
+    RuntimeError
+        Where the lock or the threads of this interpreter cannot be watched; the message says why.
+    """
+
+    cdef gilcmp_recorder *recorder
+    cdef object process
+    cdef object __weakref__
+
+    def __cinit__(self, pace, capacity):
+        cdef gilcmp_places places
+        cdef int64_t every = nanoseconds("pace", pace)
+        cdef const char *reason = gilcmp_find_places(&places)
+        if reason != NULL:
+            raise RuntimeError(f"the GIL cannot be watched: {reason.decode()}")
+        if not 1 <= capacity <= 10**9:
+            raise ValueError(f"capacity must be from 1 to 1e9, got {capacity}")
+        self.process = os.getpid()
+        self.recorder = gilcmp_recorder_start(&places, every, capacity)
+        if self.recorder == NULL:
+            raise MemoryError("no memory, or no thread, for the recorder")
+        _running.add(self)
+
+    cpdef end(self):
+        """Stop, if that has not been done, and forget what was seen."""
+        cdef gilcmp_recorder *recorder = self.recorder
+        self.recorder = NULL
+        if recorder != NULL and self.process == os.getpid():
+            gilcmp_record_free(gilcmp_recorder_stop(recorder))
+
+    def __dealloc__(self):
+        self.end()
+
+    def pause(self):
+        """Stop looking until `resume`; what happens meanwhile is counted as unseen."""
+        if self.recorder != NULL and self.process == os.getpid():
+            gilcmp_recorder_pause(self.recorder)
+
+    def resume(self):
+        """Look again."""
+        if self.recorder != NULL and self.process == os.getpid() and not gilcmp_recorder_resume(self.recorder):
+            raise MemoryError("no thread for the recorder")
+
+    def stop(self):
+        """Stop, and return what was seen as a dict; all times in nanoseconds. In a child of fork: None.
+
+        ``spans`` and ``clocks`` are bytes: `gilcmp_span` and `gilcmp_clock` of `_gil_record.h`, the oldest first.
+        """
+        cdef gilcmp_recorder *recorder = self.recorder
+        cdef gilcmp_record *record
+        cdef gilcmp_thread *thread
+        self.recorder = NULL  # whoever comes second finds nothing to stop
+        if recorder == NULL:
+            raise RuntimeError("the recorder has been stopped already")
+        if self.process != os.getpid():
+            return None  # its thread stayed in the parent
+        record = gilcmp_recorder_stop(recorder)
+        try:
+            threads = []
+            for index in range(record.n_threads):
+                thread = &record.threads[index]
+                threads.append({
+                    "id": thread.id,
+                    "ident": thread.ident,
+                    "native_id": thread.native,
+                    "began": thread.began,
+                    "ended": thread.ended,
+                    "spent": [thread.spent[state] for state in range(GILCMP_STATES)],
+                    "longest_hold": thread.longest_hold,
+                    "holds": thread.holds,
+                    "cpu": thread.cpu - thread.first_cpu if thread.cpu >= 0 else None,
+                    "run_delay": thread.delay - thread.first_delay if thread.delay >= 0 else None,
+                })
+            return {
+                "began": record.began,
+                "ended": record.ended,
+                "looks": record.looks,
+                "unseen": record.unseen,
+                "free": record.free_,
+                "watched": record.watched,
+                "hand_overs": None if record.hand_overs < 0 else record.hand_overs,
+                "hand_overs_seen": record.hand_overs_seen,
+                "tells_states": bool(record.tells_states),
+                "threads": threads,
+                "spans": ring(<char *> record.spans, sizeof(gilcmp_span), record.n_spans, record.span_capacity),
+                "n_spans": record.n_spans,
+                "clocks": ring(<char *> record.clocks, sizeof(gilcmp_clock), record.n_clocks, record.clock_capacity),
+                "n_clocks": record.n_clocks,
+            }
+        finally:
+            gilcmp_record_free(record)
+
+
+cdef bytes ring(char *items, size_t size, int64_t n, int64_t capacity):
+    """Return what is in a ring of items, the oldest first."""
+    cdef int64_t kept = min(n, capacity)
+    cdef int64_t oldest = n % capacity if n > capacity else 0
+    cdef bytes found = PyBytes_FromStringAndSize(NULL, kept * size)
+    cdef char *target = found
+    memcpy(target, items + oldest * size, (kept - oldest) * size)
+    memcpy(target + (kept - oldest) * size, items, oldest * size)
+    return found
 
 
 cdef class Counter:

@@ -15,7 +15,8 @@
 #include <internal/pycore_runtime.h>
 #elif PY_VERSION_HEX < 0x030D0000
 #include <internal/pycore_interp.h>
-#elif !defined(Py_GIL_DISABLED)
+#else
+#include <internal/pycore_gil.h>
 #include <internal/pycore_runtime.h>
 #endif
 
@@ -27,15 +28,11 @@
 #ifdef __linux__
 #include <sched.h>
 #include <sys/prctl.h>
-#endif
-
-/* Flags between two threads, without locks. MSVC gives volatile this meaning by itself. */
-#if defined(__GNUC__) || defined(__clang__)
-#define LOAD(flag) __atomic_load_n(&(flag), __ATOMIC_ACQUIRE)
-#define STORE(flag, value) __atomic_store_n(&(flag), (value), __ATOMIC_RELEASE)
-#else
-#define LOAD(flag) (flag)
-#define STORE(flag, value) ((flag) = (value))
+#include <sys/uio.h>
+#include <unistd.h>
+#elif defined(__APPLE__)
+#include <mach/mach.h>
+#include <mach/mach_vm.h>
 #endif
 
 /* ---- the lock -------------------------------------------------------------------------------------------- */
@@ -133,6 +130,84 @@ const char *gilcmp_find_lock(gilcmp_lock *lock)
     return NULL;
 }
 
+/* ---- the threads ------------------------------------------------------------------------------------------ */
+
+#if PY_VERSION_HEX < 0x030D0000
+
+static const char *locate_threads(gilcmp_places *places, PyThreadState *self)
+{
+    places->threads = &self->interp->threads.head;
+#if PY_VERSION_HEX < 0x030C0000
+    const struct _gil_runtime_state *gil = &_PyRuntime.ceval.gil;
+#else
+    const struct _gil_runtime_state *gil = self->interp->ceval.gil;
+#endif
+    places->gil = (const char *)gil;
+    places->gil_end = places->gil + sizeof(*gil);
+    places->hand_overs = &gil->switch_number;
+    return NULL;
+}
+
+#else
+
+static const char *locate_threads(gilcmp_places *places, PyThreadState *self)
+{
+    const _Py_DebugOffsets *offsets = &_PyRuntime.debug_offsets;
+    const char *interpreter = (const char *)self->interp;
+    places->threads = (PyThreadState *const *)(interpreter + offsets->interpreter_state.threads_head);
+#ifndef Py_GIL_DISABLED
+    /* the rest of the lock's layout is not published: taken from the headers where these agree with what is */
+    places->gil = (const char *)places->lock.word - offsetof(struct _gil_runtime_state, locked);
+    if ((const void *)places->lock.holder != places->gil + offsetof(struct _gil_runtime_state, last_holder))
+        return "the lock's layout is not that of the headers gilcmp was built with";
+    places->gil_end = places->gil + sizeof(struct _gil_runtime_state);
+    places->hand_overs = &((const struct _gil_runtime_state *)places->gil)->switch_number;
+#endif
+    return NULL;
+}
+
+#endif
+
+const char *gilcmp_find_places(gilcmp_places *places)
+{
+    PyThreadState *self = PyThreadState_Get();
+    memset(places, 0, sizeof(*places));
+    const char *reason = gilcmp_find_lock(&places->lock);
+    if (reason == NULL)
+        reason = locate_threads(places, self);
+    if (reason != NULL)
+        return reason;
+    places->interpreter = self->interp;
+    PyThreadState *head;
+    PyThreadState copy;
+    if (!gilcmp_safe_read(&head, (const void *)places->threads, sizeof(head))
+        || !gilcmp_safe_read(&copy, head, sizeof(copy)))
+        return "this system does not let a process read its own memory safely";
+    for (PyThreadState *state = PyInterpreterState_ThreadHead(self->interp); state != NULL;
+         state = PyThreadState_Next(state))
+        if (state == head)
+            return NULL;
+    return "the list of the interpreter's threads is not where it should be";
+}
+
+int gilcmp_safe_read(void *to, const void *from, size_t size)
+{
+#if defined(__linux__)
+    struct iovec here = {to, size}, there = {(void *)from, size};
+    return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == (ssize_t)size;
+#elif defined(__APPLE__)
+    mach_vm_size_t done = 0;
+    return mach_vm_read_overwrite(mach_task_self(), (mach_vm_address_t)from, size, (mach_vm_address_t)to, &done)
+        == KERN_SUCCESS && done == size;
+#elif defined(_WIN32)
+    SIZE_T done = 0;
+    return ReadProcessMemory(GetCurrentProcess(), from, to, size, &done) && done == size;
+#else
+    (void)to, (void)from, (void)size;
+    return 0;
+#endif
+}
+
 /* ---- time ------------------------------------------------------------------------------------------------- */
 
 int64_t gilcmp_now(void)
@@ -177,9 +252,8 @@ void gilcmp_spin_until(int64_t until)
         relax();
 }
 
-/* Start a native thread and let it signal its end by releasing `ended`; 0 when there is none to be had. */
-static int start_thread(void (*function)(void *), void *argument, PyThread_type_lock ended, volatile int *running,
-    int makes_state)
+int gilcmp_start_thread(void (*function)(void *), void *argument, PyThread_type_lock ended, volatile int *running,
+    int keep_gil)
 {
     PyThread_acquire_lock(ended, WAIT_LOCK);
     if (PyThread_start_new_thread(function, argument) == PYTHREAD_INVALID_THREAD_ID) {
@@ -187,7 +261,7 @@ static int start_thread(void (*function)(void *), void *argument, PyThread_type_
         return 0;
     }
     /* On a busy machine a new thread may wait long for its core: what it would miss, it must not be asked for. */
-    if (makes_state) { /* see gilcmp_waiter_start */
+    if (keep_gil) { /* see gilcmp_waiter_start */
         while (!LOAD(*running))
             gilcmp_pause(20000);
         return 1;
@@ -199,8 +273,7 @@ static int start_thread(void (*function)(void *), void *argument, PyThread_type_
     return 1;
 }
 
-/* Let the caller go on while a thread that start_thread started comes to its end. */
-static void wait_for_end(PyThread_type_lock ended)
+void gilcmp_wait_for_end(PyThread_type_lock ended)
 {
     Py_BEGIN_ALLOW_THREADS
     PyThread_acquire_lock(ended, WAIT_LOCK);
@@ -247,7 +320,7 @@ static void spin_easily_until(int64_t until)
 }
 
 /* A small generator (xorshift, Marsaglia 2003) for the jitter: a steady pace aliases with what it samples. */
-static uint64_t next_random(uint64_t *state)
+uint64_t gilcmp_next_random(uint64_t *state)
 {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -279,7 +352,7 @@ static void sample(void *argument)
     STORE(sampler->running, 1);
     while (!LOAD(sampler->stop)) {
         if (pace) {
-            int64_t pause = pace / 2 + (int64_t)(next_random(&random) % (uint64_t)pace);
+            int64_t pause = pace / 2 + (int64_t)(gilcmp_next_random(&random) % (uint64_t)pace);
             if (pace < SPUN)
                 spin_easily_until(then + pause);
             else
@@ -330,7 +403,7 @@ static void sample(void *argument)
                 if (free_since) {
                     int64_t place = counts->n_releases;
                     if (place >= GILCMP_RELEASES)
-                        place = (int64_t)(next_random(&random) % (uint64_t)(place + 1));
+                        place = (int64_t)(gilcmp_next_random(&random) % (uint64_t)(place + 1));
                     if (place < GILCMP_RELEASES) /* reservoir sampling: every release is as likely to be kept */
                         counts->releases[place] = now - free_since;
                     counts->n_releases++;
@@ -360,7 +433,7 @@ gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int6
 #ifdef __linux__
     sampler->started_on = sched_getcpu();
 #endif
-    if (sampler->ended == NULL || !start_thread(sample, sampler, sampler->ended, &sampler->running, 0)) {
+    if (sampler->ended == NULL || !gilcmp_start_thread(sample, sampler, sampler->ended, &sampler->running, 0)) {
         if (sampler->ended != NULL)
             PyThread_free_lock(sampler->ended);
         free(sampler);
@@ -374,7 +447,7 @@ void gilcmp_sampler_stop(gilcmp_sampler *sampler, gilcmp_counts *counts)
 {
     sampler->stopped_at = gilcmp_now();
     STORE(sampler->stop, 1);
-    wait_for_end(sampler->ended);
+    gilcmp_wait_for_end(sampler->ended);
     *counts = sampler->counts;
     PyThread_free_lock(sampler->ended);
     free(sampler);
@@ -402,7 +475,7 @@ static void wait_again_and_again(void *argument)
     PyThreadState *self = PyThreadState_New(waiter->interpreter);
     STORE(waiter->running, 1);
     while (self != NULL && !LOAD(waiter->stop)) {
-        gilcmp_pause(waiter->pause / 2 + (int64_t)(next_random(&random) % (uint64_t)waiter->pause));
+        gilcmp_pause(waiter->pause / 2 + (int64_t)(gilcmp_next_random(&random) % (uint64_t)waiter->pause));
         int64_t asked = gilcmp_now();
         PyEval_AcquireThread(self);
         int64_t got = gilcmp_now();
@@ -442,7 +515,7 @@ gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
     waiter->waited = calloc((size_t)capacity, sizeof(int64_t));
     waiter->ended = PyThread_allocate_lock();
     if (waiter->asked == NULL || waiter->waited == NULL || waiter->ended == NULL
-        || !start_thread(wait_again_and_again, waiter, waiter->ended, &waiter->running, MAKES_STATE)) {
+        || !gilcmp_start_thread(wait_again_and_again, waiter, waiter->ended, &waiter->running, MAKES_STATE)) {
         gilcmp_waiter_free(waiter);
         return NULL;
     }
@@ -452,7 +525,7 @@ gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
 int64_t gilcmp_waiter_stop(gilcmp_waiter *waiter)
 {
     STORE(waiter->stop, 1);
-    wait_for_end(waiter->ended);
+    gilcmp_wait_for_end(waiter->ended);
     return waiter->n;
 }
 

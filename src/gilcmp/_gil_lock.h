@@ -22,11 +22,42 @@ const char *gilcmp_find_lock(gilcmp_lock *lock);
 
 gilcmp_state gilcmp_read_lock(const gilcmp_lock *lock);
 
+/* Where an interpreter keeps what a recorder reads besides the lock. */
+typedef struct {
+    gilcmp_lock lock;
+    PyInterpreterState *interpreter;
+    PyThreadState *const *threads;               /* the list of its thread states begins here */
+    const char *gil, *gil_end;                   /* who waits at an address in between waits for the GIL */
+    const volatile unsigned long *hand_overs;    /* the interpreter's own count of changes from thread to thread, or NULL */
+} gilcmp_places;
+
+/* Find them for the calling thread's interpreter. Returns NULL, or the reason why that cannot be. The caller holds the GIL. */
+const char *gilcmp_find_places(gilcmp_places *places);
+/* Read memory of this process that may be gone by now; 0 when it is. */
+int gilcmp_safe_read(void *to, const void *from, size_t size);
+
 /* Nanoseconds of a clock that only goes forward. */
 int64_t gilcmp_now(void);
 void gilcmp_pause(int64_t nanoseconds);
 /* Spin until the clock shows `until`. */
 void gilcmp_spin_until(int64_t until);
+
+/* A native thread: `ended` is released when it is through with its memory, which it must do itself. 0: there is none to
+ * be had. Returns when the thread has set `running`; with `keep_gil` the caller keeps the GIL meanwhile. */
+int gilcmp_start_thread(void (*function)(void *), void *argument, PyThread_type_lock ended, volatile int *running,
+    int keep_gil);
+/* Let the caller go on while such a thread comes to its end. */
+void gilcmp_wait_for_end(PyThread_type_lock ended);
+uint64_t gilcmp_next_random(uint64_t *state);
+
+/* Flags between two threads, without locks. MSVC gives volatile this meaning by itself. */
+#if defined(__GNUC__) || defined(__clang__)
+#define LOAD(flag) __atomic_load_n(&(flag), __ATOMIC_ACQUIRE)
+#define STORE(flag, value) __atomic_store_n(&(flag), (value), __ATOMIC_RELEASE)
+#else
+#define LOAD(flag) (flag)
+#define STORE(flag, value) ((flag) = (value))
+#endif
 
 #define GILCMP_SEGMENTS 64 /* the watched time is summed up in so many pieces, for an interval */
 #define GILCMP_RELEASES 4096 /* lengths of so many releases are kept, evenly thinned out */
