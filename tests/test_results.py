@@ -188,13 +188,14 @@ def read_and_use(text):
         assert cell.serial_fraction is None or isinstance(cell.serial_fraction, float)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(place=st.sampled_from(PLACES), value=json_values | st.just(...))
 @example(place=("cells", 0, "rounds", 0, "wall"), value=1e-9)
 @example(place=("cells", 0, "rounds", 0, "wall"), value=9e8)
 @example(place=("cells", 1, "rounds", 0, "cpu"), value=0)
 @example(place=("cells", 0, "rounds"), value=[])
 @example(place=("cells", 1, "kernel"), value="[red]\x1b[31m")
+@example(place=("cells", 1, "kernel"), value="\n")
 @example(place=("cells",), value=[])
 @example(place=("environment", "cpus_allowed"), value=1)
 @example(place=("environment", "cpu_quota"), value=1e-6)
@@ -202,7 +203,7 @@ def test_fuzzed_places(place, value):
     read_and_use(changed(SMALL, place, value))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_fuzzed_text(data):
     text = json.dumps(SMALL)

@@ -14,6 +14,7 @@ from attrs import field, frozen, validators
 from gilcmp._checks import between
 
 SCHEDSTAT = "/proc/thread-self/schedstat"
+TASKS_KEPT = 64  # of a round: so many a picture can show
 WAITING = 0.4  # CPUs kept busy, per CPU that could have been, below which workers mostly wait
 SECONDS_MAX = 1e9  # 30 years: what is beyond is no measurement
 
@@ -39,17 +40,18 @@ class Sample(NamedTuple):
 
 
 class _ThreadClock(threading.local):
-    """A thread's own schedstat file and its last reading."""
+    """A thread's own schedstat file, opened when it is first read, and its last reading."""
 
-    def __init__(self) -> None:
-        self.process = os.getpid()
-        self.last: Reading | None = None
-        self.file = _open_schedstat()
+    process = 0
+    last: Reading | None = None
+    file: _File | None = None
 
     def read(self) -> Reading:
         """Read the clocks of the calling thread, in about two microseconds."""
-        if self.process != os.getpid():  # forked: the file still tells of the parent's thread
-            self.__init__()  # type: ignore[misc]
+        if (
+            self.process != os.getpid()
+        ):  # the first time, or forked: the file still tells of the parent's thread
+            self.process, self.last, self.file = os.getpid(), None, _open_schedstat()
         delay = None
         if self.file is not None:
             delay = int(os.pread(self.file.number, 64, 0).split()[1])
@@ -184,6 +186,25 @@ class Observation:
             # who mostly waits is woken all the time, and has a run delay at each waking whether others run or not
             missing = min(missing, self.foreign)
         return missing
+
+
+@frozen
+class TaskSpan:
+    """One task of a cell: which worker did it (0, 1, …), and from when to when, in seconds since the cell began."""
+
+    worker: int = field(validator=between(0, 2**31))
+    start: float = field(validator=between(0, SECONDS_MAX))
+    end: float = field(validator=between(0, SECONDS_MAX))
+
+
+def task_spans(samples: Sequence[Sample], start: int) -> list[TaskSpan]:
+    """Return who did which task when, of the first `TASKS_KEPT` tasks of a cell that began at `start`."""
+    workers: dict[tuple[int, int], int] = {}
+    spans = []
+    for sample in sorted(samples, key=lambda one: one.start)[:TASKS_KEPT]:
+        worker = workers.setdefault((sample.process, sample.thread), len(workers))
+        spans.append(TaskSpan(worker, max(0, sample.start - start) / 1e9, max(0, sample.end - start) / 1e9))
+    return spans
 
 
 def observe(

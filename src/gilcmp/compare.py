@@ -15,7 +15,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from gilcmp._version import __version__
-from gilcmp.accounting import Bystanders, Observation, observe
+from gilcmp.accounting import Bystanders, Observation, TaskSpan, observe, task_spans
 from gilcmp.comparison import Comparison
 from gilcmp.environment import environment
 from gilcmp.jobs import Job
@@ -48,6 +48,7 @@ class _Plan:
     shares_gil: bool = False
     error: str | None = None
     seen: list[Observation] = field(factory=list)
+    latest: list[TaskSpan] = field(factory=list)
 
     @property
     def name(self) -> str:
@@ -69,6 +70,7 @@ class _Plan:
             shares_gil=self.shares_gil,
             error=self.error,
             rounds=list(self.seen),
+            latest=self.latest,
         )
 
 
@@ -344,6 +346,7 @@ class Session:
         here = all(sample.process == os.getpid() for sample in samples)
         apart = plan.strategy.isolated or plan.strategy.coroutines
         plan.shares_gil = here and not apart and self._environment.gil_enabled
+        plan.latest = task_spans(samples, start)
         return observe(samples, start, end, process_cpu, round_number=number)
 
     def enough(self, plans: Sequence[_Plan]) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Any
+
+from attrs import frozen
 
 from gilcmp.accounting import Observation
 from gilcmp.environment import Environment
@@ -12,6 +15,28 @@ from gilcmp.estimate import Estimate, median, serial_fraction
 from gilcmp.findings import findings
 from gilcmp.results import CellRecord, Run, load_run, save_run
 from gilcmp.verdict import Judgement, Situation, Verdict, judge, judge_serial
+
+
+@frozen
+class TimeShares:
+    """Where the time of a cell's workers went, as shares of all of it that add up to 1.
+
+    Attributes
+    ----------
+    on_cpu : float
+        On a CPU.
+    no_core : float
+        Ready to run, with no core to run on; 0 where the system does not tell.
+    blocked : float
+        Waiting for something else, with work to do: the GIL, another lock, I/O.
+    idle : float
+        With nothing left to do, while others were still at work.
+    """
+
+    on_cpu: float
+    no_core: float
+    blocked: float
+    idle: float
 
 
 class Cell:
@@ -107,6 +132,22 @@ class Cell:
         """Time blocked, as a share of all workers' time; over the quiet rounds."""
         return median([seen.blocked / seen.wall / self.workers for seen in self.quiet])
 
+    @cached_property
+    def time_shares(self) -> TimeShares | None:
+        """Where the workers' time went, over the quiet rounds, or over all where none was quiet; None without any."""
+        rounds = self.quiet or self.rounds
+        if not rounds:
+            return None
+        parts = (
+            sum(seen.cpu for seen in rounds),
+            sum(seen.run_delay or 0.0 for seen in rounds),
+            sum(seen.blocked for seen in rounds),
+        )
+        # clocks of different kinds: their sum may exceed the time there was by some per mille
+        whole = max(self.workers * sum(seen.wall for seen in rounds), sum(parts))
+        on_cpu, no_core, blocked = (part / whole for part in parts)
+        return TimeShares(on_cpu, no_core, blocked, max(0.0, 1.0 - on_cpu - no_core - blocked))
+
     @property
     def quiet(self) -> Sequence[Observation]:
         """What was observed in the rounds in which this cell and its serial partner got the CPUs they wanted."""
@@ -191,6 +232,12 @@ class Comparison:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the run as JSON; the file is replaced as a whole or not at all."""
         save_run(self.run, path)
+
+    def plot(self) -> Any:
+        """Return the speed-up against workers as a matplotlib figure (needs ``gilcmp[report]``)."""
+        from gilcmp.show.plots import plot_comparison
+
+        return plot_comparison(self)
 
     def __repr__(self) -> str:
         kernels = ", ".join(dict.fromkeys(cell.kernel for cell in self.cells))

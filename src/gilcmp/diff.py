@@ -131,6 +131,11 @@ class Diff:
 
         return diff_text(self)
 
+    def _repr_html_(self) -> str:
+        from gilcmp.show.notebook import diff_html
+
+        return diff_html(self)
+
 
 def diff(first: Source, *others: Source) -> Diff:
     """Lay saved runs side by side.
@@ -161,7 +166,7 @@ def diff(first: Source, *others: Source) -> Diff:
     in common: rounds close in time see the same machine, and count for less than as many independent ones. The second
     knows slow changes of the machine: it comes from how the medians of batches of consecutive rounds differ
     (Schmeiser, Batch size effects in the analysis of simulation output, Operations Research 30, 1982; with Welch's
-    degrees of freedom for two runs). docs/diff.md shows how often both together miss.
+    degrees of freedom for two runs). benchmarks/diff_coverage.py measures how often both together miss.
     """
     if not others:
         raise ValueError("diff needs at least two runs, got one")

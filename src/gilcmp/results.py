@@ -7,14 +7,15 @@ import json
 import math
 import operator
 import os
-from functools import partial
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from attrs import field, frozen
 
 from gilcmp._checks import between
-from gilcmp.accounting import SECONDS_MAX, Observation
+from gilcmp.accounting import SECONDS_MAX, Observation, TaskSpan
 from gilcmp.environment import Environment
 
 FORMAT = "gilcmp run"
@@ -88,6 +89,8 @@ class CellRecord:
         Why the cell has no further rounds.
     rounds : list of Observation
         What was observed.
+    latest : list of TaskSpan
+        Who did which task when, in the latest round; empty in runs saved before this was kept.
     """
 
     kernel: str = field(validator=_name)
@@ -103,6 +106,7 @@ class CellRecord:
     shares_gil: bool
     error: str | None
     rounds: list[Observation]
+    latest: list[TaskSpan] = field(factory=list)
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -145,14 +149,15 @@ class Run:
             if keys.count(key) > 1:
                 raise ValueError(f"'cells' must differ, got {key} twice")
             if (key[0], key[1], "serial", 1) not in keys:
-                raise ValueError(f"'cells' must have a serial cell for {key[0]}, {key[1]}")
+                raise ValueError(f"'cells' must have a serial cell for {key[0]!r}, {key[1]!r}")
         for cell in cells:
             numbers = [observation.round for observation in cell.rounds]
             if numbers != sorted(set(numbers)):
                 raise ValueError(f"'rounds' of {cell.key} must have rising numbers, got {numbers[:20]}")
 
 
-def _converter() -> Any:
+@cache
+def _converter(*, null_is_nan: bool = False) -> Any:
     from cattrs import Converter
 
     converter = Converter()
@@ -160,6 +165,8 @@ def _converter() -> Any:
     # cattrs converts by calling the type: int("3") and float(True) would pass for numbers
     def strict(*kinds: type) -> Any:
         def structure(value: Any, target: Any) -> Any:
+            if value is None and null_is_nan and float in kinds:
+                return math.nan
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise TypeError(f"expected {kinds[0].__name__}, got {_shortened(value)}")
             if isinstance(value, int) and float not in kinds and not -(2**63) <= value < 2**64:
@@ -187,7 +194,7 @@ def _converter() -> Any:
 
         return checked
 
-    for lists in (list[Observation], list[CellRecord], list[PoolStart]):
+    for lists in (list[TaskSpan], list[Observation], list[CellRecord], list[PoolStart]):
         structure_list = only_lists(converter.get_structure_hook(lists))
         converter.register_structure_hook_func(partial(operator.eq, lists), structure_list)
     return converter
@@ -261,13 +268,16 @@ def from_json(text: str, source: str) -> Run:
     return run
 
 
-def structured(body: Any, kind: Any, place: str, source: str) -> Any:
-    """Make an object of an attrs class out of parsed JSON; ResultError says where it does not fit."""
-    from cattrs import ClassValidationError, transform_error
+def structured(body: Any, kind: Any, place: str, source: str, *, null_is_nan: bool = False) -> Any:
+    """Make an object of an attrs class out of parsed JSON; ResultError says where it does not fit.
+
+    `null_is_nan`: numbers that were unknown were written as null, see `without_nan`.
+    """
+    from cattrs import BaseValidationError, transform_error
 
     try:
-        return _converter().structure(body, kind)
-    except (ClassValidationError, ValueError, TypeError) as error:
+        return _converter(null_is_nan=null_is_nan).structure(body, kind)
+    except (BaseValidationError, ValueError, TypeError) as error:
         places = transform_error(error, path=place, format_exception=_in_words)
         more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
         raise ResultError(f"{source}: {places[0]}{more}") from None
@@ -319,14 +329,22 @@ def save_run(run: Run, path: str | os.PathLike[str]) -> None:
 
 def replace_file(path: str | os.PathLike[str], text: str) -> None:
     """Write a text so that `path` is either the old file or the whole new one, whatever happens meanwhile."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Return a file to write to, which takes the place of `path` when all is written."""
     target = Path(path).resolve()  # what a link points to is replaced, not the link
     if _is_special(target):  # a device or a pipe is written to, not replaced
-        target.write_text(text, encoding="utf-8")
+        with target.open("wb") as file:
+            yield file
         return
     temporary = _temporary(target)
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)

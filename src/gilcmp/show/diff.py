@@ -51,7 +51,7 @@ def render_diff(found: Diff) -> RenderableType:
         parts += [Text(), safe_text(f"{run.name} against {found.names[0]}", "bold"), _cells(run)]
         parts += [Text(), safe_text("Geometric means"), _means(run)]
         parts += [Text(), safe_text(reading(run))]
-        parts += [safe_text(line) for line in _without_partner(found.names[0], run)]
+        parts += [safe_text(line) for line in without_partner(found.names[0], run)]
     return Group(*parts)
 
 
@@ -85,12 +85,15 @@ def _table(headings: Sequence[str]) -> Table:
 def _cells(run: RunDiff) -> Table:
     table = _table(HEADINGS)
     for cell in run.cells:
-        row = (name(cell.key), cell.refused, "") if cell.refused else _row(cell)
+        row = cell_row(cell)
         table.add_row(*(safe_text(value, _style(cell)) for value in row))
     return table
 
 
-def _row(cell: CellDiff) -> tuple[str, str, str]:
+def cell_row(cell: CellDiff) -> tuple[str, str, str]:
+    """Return what is shown of a cell: see `HEADINGS`."""
+    if cell.refused:
+        return name(cell.key), cell.refused, ""
     return name(cell.key), _ratio(cell.time), _ratio(cell.speedup)
 
 
@@ -163,7 +166,8 @@ def _far(value: Estimate) -> bool:
     return abs(math.log(value.value)) > 3 * abs(math.log(value.value / near))
 
 
-def _without_partner(first: str, run: RunDiff) -> list[str]:
+def without_partner(first: str, run: RunDiff) -> list[str]:
+    """Say which cells only one of the two runs has."""
     lines = []
     for where, keys in ((first, run.missing), (run.name, run.extra)):
         if keys:
@@ -181,9 +185,9 @@ def diff_markdown(found: Diff) -> str:
         lines += ["", f"### {_escaped(run.name)} against {_escaped(found.names[0])}", ""]
         lines += ["| cell | time per unit | speed-up |", "| --- | --- | --- |"]
         for cell in run.cells:
-            row = (name(cell.key), cell.refused, "") if cell.refused else _row(cell)
+            row = cell_row(cell)
             lines.append(f"| {' | '.join(map(_escaped, row))} |")
-        lines += ["", reading(run), *_without_partner(found.names[0], run)]
+        lines += ["", reading(run), *without_partner(found.names[0], run)]
     return "\n".join(lines) + "\n"
 
 

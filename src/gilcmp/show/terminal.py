@@ -229,7 +229,8 @@ def probe_table(probes: Sequence[Probe]) -> Table:
 ATLAS_HEADINGS = ("statement", "time", "held", "usable", "verdict")
 
 
-def _atlas_row(entry: Entry) -> tuple[str, ...]:
+def atlas_row(entry: Entry) -> tuple[str, ...]:
+    """Return what is shown of a statement."""
     if entry.probe is None:
         return (entry.statement, "", "", "", entry.error or "")
     found = entry.probe
@@ -254,7 +255,7 @@ def render_atlas(found: Atlas) -> RenderableType:
             table.add_column(safe_text(heading), overflow="fold", justify="right" if right else "left")
         for entry in found:
             if entry.group == group:
-                table.add_row(*map(safe_text, _atlas_row(entry)))
+                table.add_row(*map(safe_text, atlas_row(entry)))
         parts += [Text(), table]
     parts += [Text(), safe_text(atlas_reading(found))]
     return Group(*parts)
@@ -284,7 +285,7 @@ def atlas_markdown(found: Atlas) -> str:
         for entry in found:
             if entry.group == group:
                 statement, *rest = (
-                    cell.replace("|", "\\|").replace("\n", " ; ") for cell in _atlas_row(entry)
+                    cell.replace("|", "\\|").replace("\n", " ; ") for cell in atlas_row(entry)
                 )
                 lines.append(f"| `{statement}` | {' | '.join(rest)} |")
         lines.append("")
