@@ -6,14 +6,17 @@ too busy to say, 130 interrupted.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
 import re
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,14 +29,15 @@ from gilcmp._version import __version__
 DEFAULT_KERNELS = ("mandelbrot", "levenshtein")
 DEFAULT_BUDGET = 30.0
 INTERRUPTED = 130
-DURATION_UNITS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0}
+DURATION_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; errors are one line on standard error."""
     try:
         code = cli.main(arguments, prog_name="gilcmp", standalone_mode=False)
-        sys.stdout.flush()
+        if not callable(code):
+            sys.stdout.flush()
     except click.ClickException as error:
         code = _complain(error.format_message())
     except click.exceptions.Abort:
@@ -43,6 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = 0
     except OSError as error:
         code = _complain(str(error))
+    if callable(code):
+        # `timeline`: another's program, whose errors and exits are not to be taken for gilcmp's
+        code()
+        sys.exit(0)
+    if code == INTERRUPTED and threading.active_count() > 1:
+        # A thread that is in the middle of a long task cannot be stopped; leaving without it can.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -65,7 +78,7 @@ class Duration(_ParamType):
         """Return the seconds."""
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|)", value, re.ASCII)
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s|m|)", value, re.ASCII)
         seconds = float(found[1]) * DURATION_UNITS[found[2]] if found else 0.0
         if not 0 < seconds <= 1e6:
             self.fail(f"must be a time such as 20s, 500ms or 2m, got {value!r}", param, ctx)
@@ -184,11 +197,6 @@ def compare(
     code = 0 if failure is None else _failed(failure)
     if result.cells and output is not None and not to_stdout:
         code = _save(result, output) or code
-    if isinstance(failure, KeyboardInterrupt):
-        # A thread that is in the middle of a long task cannot be stopped; leaving without it can.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)
     if code == 0 and not any(cell.speedup.n for cell in result if not cell.is_serial):
         starved = any(cell.verdict == "starved" for cell in result)
         return 3 if starved else 0
@@ -469,6 +477,121 @@ def diff(files: tuple[str, ...], form: str, fail_below: float | None) -> int:
     return 1 if worse else 0
 
 
+@cli.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="FILE",
+    help="Save a trace (.json, .json.gz) or a picture (.svg, .png, .pdf); repeatable.",
+)
+@click.option("--pace", type=Duration(), help="Time between two looks; default: what costs next to nothing.")
+@click.option(
+    "--keep", type=click.IntRange(1, 10**9), default=10**6, help="Spans kept, the newest; default: 1000000."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No summary.")
+@click.option("-m", "module", is_flag=True, help="PROGRAM is a module, as for python -m.")
+@click.argument("program", metavar="PROGRAM")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENT ...]")
+def timeline(
+    outputs: tuple[str, ...],
+    pace: float | None,
+    keep: int,
+    quiet: bool,
+    module: bool,
+    program: str,
+    arguments: tuple[str, ...],
+) -> Callable[[], None]:
+    """Run a program and record which thread holds the GIL when; the summary goes to standard error.
+
+    The program's output, exit code, exceptions, sys.argv and __main__ are as without it. Options stand before it.
+    """
+    from gilcmp.program import check
+    from gilcmp.timeline import PICTURES, Timeline, check_target
+
+    try:
+        for output in outputs:
+            check_target(output)
+            _check_target(output)
+            if output.lower().endswith(PICTURES):
+                from gilcmp.show.plots import need_matplotlib
+
+                need_matplotlib()
+        check(program, module=module)
+        recording = Timeline(pace=pace, keep=keep)
+        from gilcmp import _gil
+
+        reason = _gil.why_not()
+    except (ValueError, TypeError, ImportError) as error:
+        raise click.UsageError(str(error)) from None
+    if reason is not None:
+        raise click.UsageError(f"the GIL cannot be watched: {reason}")
+    return partial(_record, recording, program, arguments, module=module, outputs=outputs, quiet=quiet)
+
+
+def _record(
+    recording: Any,
+    name: str,
+    arguments: tuple[str, ...],
+    *,
+    module: bool,
+    outputs: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    """Run a program, and show and save the recording when it is over: after its own exit handlers."""
+    from gilcmp import program
+
+    started_in = os.getpid()
+    interrupted = False
+
+    def finish() -> None:
+        if os.getpid() != started_in:
+            return  # a forked child leaves by this way as well
+        recording.__exit__()
+        for output in outputs:
+            _save(recording, output)
+        if not quiet:
+            from rich.console import Console
+
+            from gilcmp.show.timeline import render_timeline
+
+            Console(highlight=False, stderr=True).print(render_timeline(recording))
+        if interrupted:
+            program.leave_interrupted()
+
+    atexit.register(finish)  # the first to be registered is the last to run
+    outputs = tuple(map(os.path.abspath, outputs))  # the program may change its folder
+    recording.__enter__()
+    try:
+        program.run(name, arguments, module=module)
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:
+        program.hide_frames()
+
+
+@cli.command()
+@click.argument("files", nargs=-1, metavar="FILE.json ...")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The report: one HTML file.")
+def report(files: tuple[str, ...], output: str) -> None:
+    """Put saved runs, claims, probes and thresholds into one HTML file that needs no network."""
+    from gilcmp.report import check_output, read_report
+    from gilcmp.results import ResultError, replace_file
+
+    _check_target(output)
+    try:
+        check_output(output, files)
+        from gilcmp.show.html import report_html
+
+        text = report_html(read_report(files))
+    except (ValueError, ResultError, ImportError) as error:
+        raise click.UsageError(str(error)) from None
+    replace_file(output, text)
+    click.echo(f"{output}: {len(text.encode()) / 1e6:.2f} MB")
+
+
 @cli.command("list")
 @click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
 def list_(output: str | None) -> None:
@@ -621,12 +744,13 @@ def _save(result: Any, output: str) -> int:
     try:
         result.save(output)
     except OSError as error:
-        kept = Path(tempfile.gettempdir()) / f"gilcmp-{os.getpid()}.json"
+        endings = "".join(Path(output).suffixes[-2:]) if output.endswith(".gz") else Path(output).suffix
+        kept = Path(tempfile.gettempdir()) / f"gilcmp-{os.getpid()}{endings or '.json'}"
         try:
             result.save(kept)
         except OSError:
             return _complain(f"could not save to {output!r}: {error}; nor to {str(kept)!r}")
-        return _complain(f"could not save to {output!r}: {error}; the run is kept in {str(kept)!r}")
+        return _complain(f"could not save to {output!r}: {error}; it is kept in {str(kept)!r}")
     return 0
 
 

@@ -1,0 +1,513 @@
+import gzip
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gilcmp
+from gilcmp import _gil, cli
+from gilcmp.environment import gil_enabled
+from gilcmp.show import trace
+
+CLI = [sys.executable, "-m", "gilcmp", "timeline"]
+needs_gil = pytest.mark.skipif(not gil_enabled(), reason="without a GIL nothing is handed over")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def seen(work, wanted, **settings):
+    """Record work() until the recording shows what is wanted: on a busy machine the recorder may get no core."""
+    deadline = _gil.now() + 60 * 10**9
+    while True:
+        with gilcmp.timeline(**settings) as recording:
+            work()
+        if wanted(recording):
+            return recording
+        assert _gil.now() < deadline, f"never seen:\n{recording}"
+
+
+def thread(recording, name):
+    return next(one for one in recording.threads if one.name == name)
+
+
+def in_thread(function, *args, name):
+    started = threading.Thread(target=function, args=args, name=name)
+    started.start()
+    started.join()
+
+
+def test_threads_with_their_names_times_and_holds():
+    def work():
+        in_thread(_gil.hold_gil, 0.1, name="holds")
+        in_thread(_gil.release_gil, 0.1, name="runs")
+
+    found = seen(work, lambda t: {"holds", "runs"} <= {one.name for one in t.threads})
+    holds, runs = thread(found, "holds"), thread(found, "runs")
+    assert holds.held > 0.05
+    assert 0 < holds.longest_hold <= holds.held
+    assert runs.held < 0.05
+    assert 0 < holds.began < runs.began < found.seconds
+    for one in found.threads:
+        assert one.held + one.waited + one.ran + one.blocked + one.away <= found.seconds * 1.001
+    main = thread(found, threading.current_thread().name)
+    assert main.began is None
+    assert main.ended is None
+    assert main.native_id == threading.get_native_id()
+    assert found.longest_hold[1] in {one.name for one in found.threads}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_linux_tells_who_runs_who_waits_and_their_clocks():
+    found = seen(
+        lambda: in_thread(_gil.release_gil, 0.2, name="runs"),
+        lambda t: any(one.name == "runs" and one.ran > 0.1 for one in t.threads),
+    )
+    assert found.tells_states
+    runs, main = thread(found, "runs"), found.threads[0]
+    assert main.blocked > main.ran
+    assert runs.cpu + runs.run_delay > 0.1
+    assert set(found.clocks["thread"]) <= set(range(len(found.threads)))
+    assert np.all(np.diff(found.clocks["cpu"][found.clocks["thread"] == 0]) >= 0)
+
+
+@needs_gil
+def test_who_waits_for_the_gil_is_seen_to_wait():
+    def work():
+        started = threading.Thread(target=_gil.hold_gil, args=(0.2,), name="holds")
+        started.start()  # returns when it has run: then this thread asks for the lock
+        started.join()
+
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux tells")
+    found = seen(work, lambda t: any(one.waited > 0.02 for one in t.threads))
+    assert thread(found, "holds").waited < found.seconds / 2
+
+
+@needs_gil
+def test_hand_overs_are_counted_by_the_interpreter_however_quick():
+    ping, pong = threading.Semaphore(0), threading.Semaphore(0)
+
+    def answer():
+        for _ in range(200):
+            ping.acquire()
+            pong.release()
+
+    with gilcmp.timeline() as found:
+        other = threading.Thread(target=answer)
+        other.start()
+        for _ in range(200):
+            ping.release()
+            pong.acquire()
+        other.join()
+    assert found.hand_overs >= 390
+    assert found.hand_overs_seen <= found.hand_overs + 2
+    assert "hand-overs from thread to thread" in str(found)
+
+
+def test_without_a_gil_nothing_is_handed_over():
+    with gilcmp.timeline() as found:
+        pass
+    assert (found.hand_overs is None) == (not found.gil)
+
+
+def test_the_newest_spans_are_kept_and_the_rest_is_told():
+    found = seen(lambda: _gil.alternate(2e-3, 2e-3, 0.3), lambda t: t.dropped > 5, keep=10, pace=2e-4)
+    assert len(found.spans) == 10
+    assert found.spans["end"].max() >= found.seconds * 1e9 * 0.5
+    assert f"{found.dropped} oldest spans were dropped" in str(found)
+    assert sum(one.held for one in found.threads) > 0.05
+
+
+def test_spans_of_a_thread_follow_each_other_and_add_up_to_its_sums():
+    found = seen(lambda: _gil.alternate(2e-3, 2e-3, 0.2), lambda t: len(t.spans) > 10, pace=2e-4)
+    spans = found.spans
+    assert np.all(spans["end"] > spans["start"])
+    for index, one in enumerate(found.threads):
+        own = spans[spans["thread"] == index]
+        assert np.all(own["start"][1:] >= own["end"][:-1])
+        sums = [np.sum((own["end"] - own["start"])[own["doing"] == n]) / 1e9 for n in range(5)]
+        assert sums == pytest.approx([one.held, one.waited, one.ran, one.blocked, one.away], abs=1e-6)
+
+
+def test_names_that_are_given_later_and_threads_of_subclasses():
+    class Named(threading.Thread):
+        def run(self):
+            self.name = "given later"
+            _gil.release_gil(0.1)
+
+    def work():
+        works.append(Named())
+        works[-1].start()
+        works[-1].join()
+
+    works = []
+    original = threading.Thread.start
+    found = seen(work, lambda t: len(t.threads) > 1)
+    assert "given later" in [one.name for one in found.threads]
+    assert threading.Thread.start is original
+
+
+def test_two_recordings_at_once():
+    original = threading.Thread.start
+    with gilcmp.timeline() as outer:
+        with gilcmp.timeline() as inner:
+            in_thread(_gil.release_gil, 0.01, name="short")
+        in_thread(_gil.release_gil, 0.05, name="later")
+    assert inner.seconds < outer.seconds
+    assert threading.Thread.start is original
+
+
+def test_the_figures_are_there_when_it_is_over_and_it_records_once():
+    found = gilcmp.timeline()
+    with pytest.raises(RuntimeError, match="when its with block is over"):
+        _ = found.seconds
+    with found:
+        with pytest.raises(RuntimeError, match="when its with block is over"):
+            _ = found.threads
+        with pytest.raises(RuntimeError, match="records once"), found:
+            pass
+    assert found.seconds >= 0
+    with pytest.raises(RuntimeError, match="records once"), found:
+        pass
+
+
+def test_an_exception_passes_and_what_was_seen_is_kept():
+    found = gilcmp.timeline()
+    with pytest.raises(ZeroDivisionError), found:
+        _ = 1 / 0
+    assert found.threads
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pace": 0}, "pace must be from"),
+        ({"pace": math.nan}, "pace must be from"),
+        ({"pace": "1ms"}, "pace must be seconds"),
+        ({"keep": 0}, "keep must be from"),
+        ({"keep": 1.5}, "keep must be an integer"),
+    ],
+)
+def test_wrong_arguments(settings, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        gilcmp.timeline(**settings)
+
+
+def test_wrong_endings_are_told_before_anything_is_written(tmp_path):
+    with gilcmp.timeline() as found:
+        pass
+    with pytest.raises(ValueError, match=r"must end with one of .json, .json.gz"):
+        found.save(tmp_path / "trace.txt")
+    assert not list(tmp_path.iterdir())
+
+
+FORKS = """
+import os
+import gilcmp
+from gilcmp import _gil
+
+with gilcmp.timeline() as found:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            found.__exit__()
+            try:
+                found.seconds
+            except RuntimeError as error:
+                code = 0 if "parent" in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    _gil.release_gil(0.02)
+assert found.threads
+"""
+
+
+@needs_fork
+def test_a_fork_is_not_seen_and_the_child_has_no_recording():
+    # in a process of its own, as pytest has threads, and turns Python's warning of those that fork into an error
+    done = run(sys.executable, "-W", "error", "-c", FORKS)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---- the trace ----
+
+
+def check_trace(text):
+    """Check a trace against the rules of the Trace Event Format (JSON object format), strictly."""
+
+    def reject(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    body = json.loads(text, parse_constant=reject)
+    assert set(body) <= {"traceEvents", "displayTimeUnit", "otherData", "stackFrames", "samples", "metadata"}
+    assert body["displayTimeUnit"] in ("ms", "ns")
+    ends, named, counters = {}, set(), {}
+    for event in body["traceEvents"]:
+        assert isinstance(event["name"], str)
+        assert type(event["pid"]) is type(event["tid"]) is int
+        assert 0 <= event["tid"] < 2**31
+        track = event["pid"], event["tid"]
+        if event["ph"] == "X":
+            assert set(event) == {"ph", "name", "cat", "pid", "tid", "ts", "dur", "cname"}
+            assert isinstance(event["cat"], str)
+            assert event["ts"] >= 0
+            assert event["dur"] >= 0
+            # complete events of a track must nest: these follow each other
+            assert event["ts"] >= ends.get(track, 0) - 1e-6
+            ends[track] = event["ts"] + event["dur"]
+        elif event["ph"] == "M":
+            kind, value = {
+                "process_name": ("name", str),
+                "thread_name": ("name", str),
+                "thread_sort_index": ("sort_index", int),
+            }[event["name"]]
+            assert set(event["args"]) == {kind}
+            assert isinstance(event["args"][kind], value)
+            if event["name"] == "thread_name":
+                assert track not in named, "two names for a track"
+                named.add(track)
+        else:
+            assert event["ph"] == "C"
+            assert event["args"]
+            assert all(isinstance(value, int | float) for value in event["args"].values())
+            assert event["ts"] >= counters.get(event["name"], 0), "counters go back in time"
+            counters[event["name"]] = event["ts"]
+    assert set(ends) <= named
+    return body["traceEvents"]
+
+
+@pytest.mark.parametrize("ending", [".json", ".json.gz"])
+def test_a_trace_follows_the_rules_and_says_what_was_recorded(tmp_path, ending):
+    found = seen(
+        lambda: in_thread(_gil.alternate, 2e-3, 2e-3, 0.2, name='<b>"name"\n\ud800</b>'),
+        lambda t: len(t.spans) > 20,
+    )
+    path = tmp_path / f"trace{ending}"
+    found.save(path)
+    data = path.read_bytes()
+    events = check_trace(gzip.decompress(data) if ending == ".json.gz" else data)
+    names = {e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    assert {one.name for one in found.threads} <= names
+    word = "holds the GIL" if found.gil else "attached"
+    held = sum(e["dur"] for e in events if e["name"] == word) / 1e6
+    assert held == pytest.approx(sum(one.held for one in found.threads), abs=1e-5)
+    states = [e["args"] for e in events if e["name"] == "GIL"]
+    assert all(state["held"] in (0, 1) for state in states)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_tracks_differ_even_where_the_system_gives_a_number_again():
+    class Recorded:
+        threads = tuple(
+            gilcmp.Timeline and _thread(name, number)
+            for name, number in (("a", 7), ("b", 7), ("c", 0), ("d", 2**40))
+        )
+
+    numbers = trace._numbers(Recorded())
+    assert len(set(numbers)) == 4
+    assert trace.RECORDER not in numbers
+
+
+def _thread(name, number):
+    from gilcmp.timeline import Thread
+
+    return Thread(name, number, None, None, 0, 0, 0, 0, 0, None, None, 0, 0)
+
+
+# ---- gilcmp timeline ----
+
+
+def run(*command, cwd=None, **settings):
+    return subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, timeout=120, cwd=cwd, check=False, **settings
+    )
+
+
+def run_both(*commands, **settings):
+    with ThreadPoolExecutor(len(commands)) as threads:
+        return threads.map(lambda command: run(*command, **settings), commands)
+
+
+PROGRAMS = {
+    "plain": (
+        "import sys; print(sys.argv, __name__, __file__, __spec__, __package__, sys.path[0])\n"
+        "print('x', file=sys.stderr)"
+    ),
+    "exit code": "import sys; sys.exit(7)",
+    "exit message": "raise SystemExit('so long')",
+    "exit none": "raise SystemExit",
+    "exception": "def f():\n    raise ValueError('wrong')\nf()",
+    "chained": "try:\n    1/0\nexcept ZeroDivisionError as e:\n    raise KeyError(3) from e",
+    "syntax error": "x = (",
+    "hook": "import sys\nsys.excepthook = lambda *a: print('hook', a[0].__name__, a[2].tb_frame.f_code.co_name)\n1/0",
+    "atexit": "import atexit; atexit.register(print, 'first'); atexit.register(print, 'last')",
+    "atexit error": "import atexit; atexit.register(lambda: 1/0)",
+    "thread outlives": (
+        "import threading, time\ndef f():\n    threading.main_thread().join(); print('after', flush=True)\n"
+        "threading.Thread(target=f).start(); print('main')"
+    ),
+    "thread error": "import threading; t = threading.Thread(target=lambda: 1/0); t.start(); t.join()",
+    "main module": "import __main__, sys; x = 5; print(__main__.x, sys.modules['__main__'] is __main__)",
+    "pickle": "import pickle\nclass A: pass\nprint(type(pickle.loads(pickle.dumps(A()))).__module__)",
+    "input": "print(input())",
+    "interrupt": "raise KeyboardInterrupt",
+    "stdout closed": "import sys; sys.stdout.close()",
+    "future": "from __future__ import annotations\nx: nope = 1; print(__annotations__)",
+    "builtins": "print(type(__builtins__).__name__, sorted(n for n in globals() if n != '__annotations__'))",
+    "warning": "import warnings; warnings.warn('careful')",
+    "flush": "import os, sys; sys.stdout.write('no newline')",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_does_what_it_does_without_it(name, tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAMS[name])
+    arguments = (script, "-q", "--pace", "a b")
+    expected, found = run_both([sys.executable, *arguments], [*CLI, "-q", *arguments], input="line\n")
+    assert found.stdout == expected.stdout
+    assert found.returncode == expected.returncode
+    assert re.sub("0x[0-9a-f]+", "0x", found.stderr) == re.sub("0x[0-9a-f]+", "0x", expected.stderr)
+
+
+@pytest.mark.parametrize("what", ["module", "package", "folder", "archive", "compiled"])
+def test_modules_folders_archives_and_compiled_files(what, tmp_path):
+    code = "import sys; print(sys.argv, __name__, __package__, __spec__ and __spec__.name, sys.path[0])"
+    (tmp_path / "single.py").write_text(code)
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__main__.py").write_text(code)
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("__main__.py", code)
+    if what == "compiled":
+        import py_compile
+
+        py_compile.compile(str(tmp_path / "single.py"), str(tmp_path / "single.pyc"))
+    wanted = {
+        "module": ["-m", "single"],
+        "package": ["-m", "pack"],
+        "folder": ["pack"],
+        "archive": ["archive.zip"],
+        "compiled": ["single.pyc"],
+    }[what]
+    arguments = (*wanted, "x", "-y")
+    expected, found = run_both([sys.executable, *arguments], [*CLI, "-q", *arguments], cwd=tmp_path)
+    assert expected.returncode == 0
+    assert (found.stdout, found.stderr, found.returncode) == (expected.stdout, expected.stderr, 0)
+
+
+@needs_fork
+def test_the_summary_comes_once_and_children_are_as_without_it(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import multiprocessing, os, sys\n"
+        "def double(x): return 2 * x\n"
+        "if __name__ == '__main__':\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        sys.exit(4)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)\n"
+        "    for method in 'fork', 'spawn':\n"
+        "        with multiprocessing.get_context(method).Pool(2) as pool:\n"
+        "            print(pool.map(double, range(3)), flush=True)\n"
+    )
+    path = tmp_path / "trace.json"
+    expected, found = run_both([sys.executable, script], [*CLI, "-o", path, script])
+    assert (found.stdout, found.returncode) == (expected.stdout, 0)
+    assert found.stderr.count("recorded, a look every") == 1
+    assert "Warning" not in found.stderr.replace(expected.stderr, "")
+    check_trace(path.read_text())
+
+
+def test_the_summary_goes_to_standard_error(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text("print('output')")
+    found = run(*CLI, script)
+    assert found.stdout == "output\n"
+    assert "thread" in found.stderr
+    assert "MainThread" in found.stderr
+    assert "a look every" in found.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_ctrl_c_ends_the_program_as_without_it_and_what_was_seen_is_kept(tmp_path):
+    script = tmp_path / "program.py"
+    # a script's background job ignores Ctrl-C, and hands that down
+    script.write_text(
+        "import signal, threading; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "print('ready', flush=True); threading.Event().wait()"
+    )
+    path = tmp_path / "trace.json"
+    process = subprocess.Popen(
+        [*CLI, "-o", str(path), str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in errors
+    assert "gilcmp" not in errors.partition("KeyboardInterrupt")[0]
+    check_trace(path.read_text())
+
+
+def test_a_trace_that_cannot_be_saved_where_it_should_is_kept_elsewhere(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    script = tmp_path / "program.py"
+    script.write_text(f"import shutil; shutil.rmtree({str(folder)!r})")
+    found = run(*CLI, "-q", "-o", folder / "trace.json.gz", script)
+    assert found.returncode == 0
+    (line,) = found.stderr.splitlines()
+    assert "could not save" in line
+    kept = line.rpartition("it is kept in ")[2].strip("'")
+    assert kept.endswith(".json.gz")
+    check_trace(gzip.decompress(Path(kept).read_bytes()))
+    Path(kept).unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument"),
+        (["nope.py"], "no such file"),
+        (["-m", "gilcmp_nope"], "no module named"),
+        (["-m", "json.nope.x"], "json.nope"),
+        (["-o", "trace.txt", "x.py"], "must end with one of"),
+        (["-o", "nope/trace.json", "x.py"], "cannot be written"),
+        (["--pace", "1", "--keep", "0", "x.py"], "--keep"),
+        (["--pace", "2s", "x.py"], "pace must be from"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_nothing_runs(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.py").write_text("open('ran', 'w')")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["timeline", *arguments])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_program_may_change_its_folder_and_close_all_files(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    script = tmp_path / "program.py"
+    script.write_text(f"import os; os.closerange(3, 1000); os.chdir({str(elsewhere)!r})")
+    done = run(*CLI, "-q", "-o", "trace.json", script, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    check_trace((tmp_path / "trace.json").read_text())
+    assert not list(elsewhere.iterdir())
