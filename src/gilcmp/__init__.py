@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from gilcmp.kernels import Kernel, kernels
     from gilcmp.probe import Probe, Stall, probe
     from gilcmp.pythons import Python, PythonError, compare_pythons, find_python, this_python
+    from gilcmp.report import report
     from gilcmp.request import default_workers
     from gilcmp.results import ResultError
     from gilcmp.strategies import PoolError, Strategy, strategies
     from gilcmp.threshold import Threshold, threshold
+    from gilcmp.timeline import Timeline, timeline
     from gilcmp.verdict import Verdict
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "Stall",
     "Strategy",
     "Threshold",
+    "Timeline",
     "Verdict",
     "WrongAnswer",
     "__version__",
@@ -67,9 +70,11 @@ __all__ = [
     "kernels",
     "load",
     "probe",
+    "report",
     "strategies",
     "this_python",
     "threshold",
+    "timeline",
 ]
 
 # Where each public name lives; it is imported from there when it is first asked for.
@@ -92,6 +97,7 @@ _HOMES = {
     "Stall": "gilcmp.probe",
     "Strategy": "gilcmp.strategies",
     "Threshold": "gilcmp.threshold",
+    "Timeline": "gilcmp.timeline",
     "Verdict": "gilcmp.verdict",
     "WrongAnswer": "gilcmp.jobs",
     "atlas": "gilcmp.atlas",
@@ -105,9 +111,11 @@ _HOMES = {
     "kernels": "gilcmp.kernels",
     "load": "gilcmp.comparison",
     "probe": "gilcmp.probe",
+    "report": "gilcmp.report",
     "strategies": "gilcmp.strategies",
     "this_python": "gilcmp.pythons",
     "threshold": "gilcmp.threshold",
+    "timeline": "gilcmp.timeline",
 }
 
 

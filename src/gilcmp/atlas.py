@@ -63,6 +63,11 @@ class Atlas:
 
         return atlas_text(self)
 
+    def _repr_html_(self) -> str:
+        from gilcmp.show.notebook import atlas_html
+
+        return atlas_html(self)
+
 
 @frozen
 class _Group:

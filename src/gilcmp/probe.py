@@ -104,6 +104,17 @@ class Probe:
 
         return probe_text(self)
 
+    def plot(self) -> Any:
+        """Return a picture of it as a matplotlib figure (needs ``gilcmp[report]``)."""
+        from gilcmp.show.plots import plot_probe
+
+        return plot_probe(self)
+
+    def _repr_html_(self) -> str:
+        from gilcmp.show.notebook import probe_html
+
+        return probe_html(self)
+
 
 def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs: Any) -> Probe:
     """Measure for how much of its time a call holds the GIL, and how long it makes others wait.

@@ -81,6 +81,17 @@ class Threshold:
 
         return threshold_text(self)
 
+    def plot(self) -> Any:
+        """Return a picture of it as a matplotlib figure (needs ``gilcmp[report]``)."""
+        from gilcmp.show.plots import plot_threshold
+
+        return plot_threshold(self)
+
+    def _repr_html_(self) -> str:
+        from gilcmp.show.notebook import threshold_html
+
+        return threshold_html(self)
+
 
 def threshold(
     work: str | Kernel | OfSize,

@@ -20,7 +20,7 @@ from gilcmp.claims.claim import CANNOT, CannotTest, Claim, Conditions, Figure, O
 from gilcmp.compare import Progress
 from gilcmp.environment import Environment, environment, gil_enabled
 from gilcmp.pythons import Python, PythonError
-from gilcmp.results import ResultError, replace_file, without_nan
+from gilcmp.results import ResultError, parsed, replace_file, structured, without_nan
 from gilcmp.strategies import PoolError
 from gilcmp.verdict import Verdict
 
@@ -67,6 +67,14 @@ class Result:
     seconds: float
 
 
+@frozen
+class _Saved:
+    """What is read of a file."""
+
+    environment: Environment
+    results: list[Result]
+
+
 class Claims(Sequence[Result]):
     """The results of `claims`, in order; printing them shows a table with the figures.
 
@@ -98,6 +106,11 @@ class Claims(Sequence[Result]):
 
         return claims_text(self)
 
+    def _repr_html_(self) -> str:
+        from gilcmp.show.notebook import claims_html
+
+        return claims_html(self)
+
     def to_json(self) -> str:
         """Write them as JSON."""
         body = {
@@ -112,6 +125,30 @@ class Claims(Sequence[Result]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save them as JSON; the file is replaced as a whole or not at all."""
         replace_file(path, self.to_json())
+
+
+def read_claims(text: str, source: str) -> Claims:
+    """Read saved claims.
+
+    Parameters
+    ----------
+    text : str
+        JSON, as `Claims.to_json` writes it.
+    source : str
+        What to call it in an error.
+
+    Raises
+    ------
+    ResultError
+        For what is not JSON, not claims, of a newer schema, or broken.
+    """
+    body = parsed(text, source)
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        raise ResultError(f'{source}: not saved claims: it has no "format": "{FORMAT}" at its top')
+    if body.get("schema") != SCHEMA:
+        raise ResultError(f'{source}: "schema" must be {SCHEMA}, got {body.get("schema")!r}')
+    found = structured(body, _Saved, "claims", source, null_is_nan=True)
+    return Claims(found.results, found.environment)
 
 
 def claims(

@@ -101,14 +101,17 @@ def threshold_text(found: Threshold) -> str:
     return plain(render_threshold(found))
 
 
-def render_threshold(found: Threshold) -> RenderableType:
-    """Return a threshold for a rich console: the answers, then the sizes."""
+THRESHOLD_HEADINGS = ("size", "time of a call", "release costs", "threads")
+
+
+def threshold_answers(found: Threshold) -> list[tuple[str, str]]:
+    """Return the answers that a threshold gives."""
 
     def size(value: float) -> str:
         return "-" if math.isnan(value) else "never" if math.isinf(value) else f"{value:,.0f}"
 
     parallel, cheap, cost = found.parallel_from, found.cheap_from, found.release_cost
-    rows = [
+    return [
         (
             "a release, uncontended",
             f"{words.seconds(cost.value)} [{words.seconds(max(0.0, cost.low))}, {words.seconds(cost.high)}]",
@@ -125,17 +128,29 @@ def render_threshold(found: Threshold) -> RenderableType:
             f"from size {size(cheap.value)} [{size(cheap.low)}, {size(cheap.high)}]",
         ),
     ]
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for heading in ("size", "time of a call", "release costs", f"{found.workers} threads"):
-        table.add_column(heading, justify="right")
-    for point in found.points:
-        table.add_row(
+
+
+def threshold_points(found: Threshold) -> list[tuple[str, ...]]:
+    """Return what is shown of each size: see `THRESHOLD_HEADINGS`."""
+    return [
+        (
             f"{point.size:,}",
             words.seconds(point.time.value),
             words.percent(point.overhead.value),
             words.estimate(point.speedup) + "x" * (not math.isnan(point.speedup.value)),
         )
-    return Group(safe_text(found.name, "bold"), pairs(rows), Text(), table)
+        for point in found.points
+    ]
+
+
+def render_threshold(found: Threshold) -> RenderableType:
+    """Return a threshold for a rich console: the answers, then the sizes."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for heading in (*THRESHOLD_HEADINGS[:-1], f"{found.workers} threads"):
+        table.add_column(heading, justify="right")
+    for row in threshold_points(found):
+        table.add_row(*row)
+    return Group(safe_text(found.name, "bold"), pairs(threshold_answers(found)), Text(), table)
 
 
 def render_pythons(found: Sequence[tuple[Python, Comparison]]) -> RenderableType:
