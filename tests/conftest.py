@@ -6,10 +6,18 @@ import json
 
 import psutil
 import pytest
+from attrs import asdict
 
 import gilcmp
 from gilcmp.accounting import Observation
-from gilcmp.results import CellRecord, PoolStart, Run, Settings
+from gilcmp.claims.claim import Figure
+from gilcmp.claims.suite import Claims, Result
+from gilcmp.comparison import Comparison
+from gilcmp.estimate import Estimate
+from gilcmp.probe import Probe, Stall
+from gilcmp.results import CellRecord, PoolStart, Run, Settings, save_run, without_nan
+from gilcmp.threshold import Point, Threshold
+from gilcmp.verdict import Verdict
 
 
 def observation(number=1, wall=0.1, cores=1.0, delay=0.0, blocked=0.0, foreign=0.0, harness=0.0):
@@ -62,7 +70,7 @@ def made_up_run(cells, cpus=2, **changes):
     return Run(**(values | changes))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run():
     """A small run: nogil threads scale, gil threads do not, processes do."""
     numbers = range(1, 13)
@@ -106,3 +114,61 @@ def no_child_is_left():
     before = child_processes()
     yield
     assert child_processes() <= before
+
+
+# ---- results of every kind, made up
+
+
+@pytest.fixture(scope="session")
+def comparison(run):
+    return Comparison(run)
+
+
+@pytest.fixture(scope="session")
+def claims():
+    figures = (Figure("speed-up", 1.95, "x", 1.9, 2.0), Figure("unknown", float("nan")))
+    results = [
+        Result(
+            "cpu-threads",
+            "Threads do not help.",
+            "Threads count down.",
+            "",
+            "3.13.0",
+            Verdict(word, "because"),
+            figures,
+            1.0,
+        )
+        for word in ("confirmed", "cannot be tested here")
+    ]
+    return Claims(results, gilcmp.environment())
+
+
+@pytest.fixture(scope="session")
+def probe():
+    return Probe(
+        "zlib.compress(data)", 10, 0.01, Estimate(0.02, 0.01, 0.03, 10), 0.0, 1e-4, 2.0, Stall(1e-6, 2e-5, 3e-4, 100),
+        0.9, float("nan"), Verdict("releases", "the lock was held 2.0% of the time"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def threshold():
+    def estimate(value):
+        return Estimate(value, 0.9 * value, 1.1 * value, 9)
+
+    points = tuple(
+        Point(10**n, estimate(10.0**n * 1e-9), estimate(0.5 / 10**n), estimate(0.3 + 0.4 * n))
+        for n in range(1, 5)
+    )
+    return Threshold("dot", 2, estimate(5e-8), 0.005, estimate(120.0), estimate(40.0), points, "")
+
+
+@pytest.fixture(scope="session")
+def files(run, claims, probe, threshold, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    paths = [folder / f"{name}.json" for name in ("run", "claims", "probe", "threshold")]
+    save_run(run, paths[0])
+    claims.save(paths[1])
+    paths[2].write_text(json.dumps(without_nan([asdict(probe)])))
+    paths[3].write_text(json.dumps(without_nan(asdict(threshold))))
+    return paths
