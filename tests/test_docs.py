@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -20,69 +21,97 @@ from gilcmp.results import save_run
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^\$ (gilcmp .*?)(?:\s+#.*)?$", README, re.MULTILINE)
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def run(arguments, cwd):
-    return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=100, check=False, cwd=cwd
-    )
+@pytest.fixture(scope="module")
+def started(tmp_path_factory, run):
+    """Start all commands and examples, three at a time; one after the other they take most of a minute."""
+    claims = gilcmp.claims("refcounts", budget=1)
+
+    def start(arguments, folder):
+        words = [sys.executable, *arguments]
+        return folder, subprocess.run(
+            words, capture_output=True, text=True, timeout=100, check=False, cwd=folder
+        )
+
+    with ThreadPoolExecutor(3) as threads:
+        found = {}
+        for command in COMMANDS:
+            folder = tmp_path_factory.mktemp("command")
+            found[command] = threads.submit(start, prepared_command(command, folder, run, claims), folder)
+        for number in range(len(EXAMPLES)):
+            folder = tmp_path_factory.mktemp("example")
+            found[number] = threads.submit(start, prepared_example(number, folder), folder)
+        yield lambda what: found[what].result()
+        threads.shutdown(cancel_futures=True)
+
+
+def prepared_command(command, folder, run, claims):
+    words = shlex.split(command)[1:]
+    match words[0]:
+        case "atlas":  # the whole list takes half a minute; tests/test_atlas.py runs every statement once
+            words += ["--budget", "10ms"]
+        case "diff":
+            for name in words[1:]:
+                save_run(run, folder / name)
+        case "report":
+            save_run(run, folder / "run.json")
+            claims.save(folder / "claims.json")
+        case "timeline":
+            (folder / "script.py").write_text("print('done')")
+        case "claims":  # the whole list takes 80 seconds; tests/test_claims.py runs nearly all of them
+            words += ["refcounts"]
+        case "threshold":
+            words += ["--budget", "1s"]
+        case "compare":
+            words += ["--budget", "300ms"]
+            if ":" not in words[1] and "--size" not in words:
+                words += ["--size", "small"]  # the time goes into calibrating otherwise
+    return ["-m", "gilcmp", *words]
+
+
+def prepared_example(number, folder):
+    example = re.sub(r"budget=\d+", "budget=1", EXAMPLES[number])
+    script = folder / "example.py"
+    if "gil_comparison" in example:
+        script.write_text(example)
+        return ["-m", "pytest", "-p", "no:cacheprovider", "-W", "error", str(script)]
+    calls = "".join(f"\n{name}()" for name in re.findall(r"^def (test_\w+)", example, re.MULTILINE))
+    script.write_text(f"import unittest\ntry:\n{textwrap.indent(example + calls, '    ')}\n"
+                      "except unittest.SkipTest as busy:\n    print(busy)\n" if calls else example)  # fmt: skip
+    return ["-W", "error", str(script)]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_work(command, tmp_path, request):
+def test_commands_work(command, started):
     words = shlex.split(command)[1:]
-    if (
-        words[0] == "atlas"
-    ):  # the whole list takes half a minute; tests/test_atlas.py runs every statement once
-        words += ["--budget", "10ms"]
-    if words[0] == "diff":
-        for name in words[1:]:
-            save_run(request.getfixturevalue("run"), tmp_path / name)
-    if words[0] == "claims":
-        words += [
-            "refcounts"
-        ]  # the whole list takes 80 seconds; tests/test_claims.py runs nearly all of them
-    if words[0] == "threshold":
-        words += ["--budget", "1s"]
-    if words[0] == "compare":
-        words += ["--budget", "300ms"]
-        if ":" not in words[1] and "--size" not in words:
-            words += ["--size", "small"]  # the time goes into calibrating otherwise
-    done = run(["-m", "gilcmp", *words], tmp_path)
+    if words[0] == "report":
+        pytest.importorskip("bokeh")
+    _, done = started(command)
     assert done.returncode in (0, 3), done.stderr
     assert done.stdout or "-o" in words
 
 
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_the_examples_work(number, started):
+    folder, done = started(number)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if "gil_comparison" in EXAMPLES[number]:
+        assert "3 passed" in done.stdout, done.stdout
+    if number == 0:
+        assert "cython_nogil" in done.stdout
+        assert json.loads((folder / "run.json").read_text())["complete"]
+
+
 def test_there_are_commands():
     assert {command.split()[1] for command in COMMANDS} == {
-        "compare", "list", "env", "probe", "atlas", "claims", "threshold", "diff",
+        "compare", "list", "env", "probe", "atlas", "claims", "threshold", "diff", "timeline", "report",
     }  # fmt: skip
 
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_the_examples_work(number, tmp_path):
-    example = EXAMPLES[number].replace("budget=5", "budget=2").replace("budget=20", "budget=5")
-    script = tmp_path / "example.py"
-    if "gil_comparison" in example:
-        script.write_text(example)
-        done = run(["-m", "pytest", "-p", "no:cacheprovider", "-W", "error", str(script)], tmp_path)
-        assert "3 passed" in done.stdout, done.stdout
-        return
-    calls = "".join(f"\n{name}()" for name in re.findall(r"^def (test_\w+)", example, re.MULTILINE))
-    script.write_text(f"import unittest\ntry:\n{textwrap.indent(example + calls, '    ')}\n"
-                      "except unittest.SkipTest as busy:\n    print(busy)\n" if calls else example)  # fmt: skip
-    done = run(["-W", "error", str(script)], tmp_path)
-    assert done.returncode == 0, done.stderr
-    if number == 0:
-        assert "cython_nogil" in done.stdout
-        assert json.loads((tmp_path / "run.json").read_text())["complete"]
-
-
 def test_there_are_examples():
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
 
 
 def test_every_verdict_and_kernel_is_explained():
