@@ -324,7 +324,7 @@ cdef class Recorder:
     Parameters
     ----------
     pace : float
-        Seconds between two looks on average, jittered; 0: as often as takes 2 % of one CPU.
+        Seconds between two looks on average, jittered; 0: as often as takes 1.5 % of one CPU.
     capacity : int
         How many spans are kept, the newest ones.
 

@@ -26,7 +26,7 @@
 #define WALK (5 * MILLISECOND)   /* between two walks along the list of threads: beginnings and ends are so exact */
 #define CLOCKS (20 * MILLISECOND) /* between two readings of each thread's clocks */
 /* Pace by itself: so that looking takes this share of one CPU, whatever a look costs here. */
-#define SHARE 0.02
+#define SHARE 0.015
 #define FASTEST (MILLISECOND / 5)
 #define FIRST MILLISECOND
 #define SLOWEST (10 * MILLISECOND)

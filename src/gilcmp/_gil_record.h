@@ -59,7 +59,7 @@ typedef struct {
 
 typedef struct gilcmp_recorder gilcmp_recorder;
 
-/* Start, and stop; see gilcmp_sampler_start. pace: nanoseconds between looks on average; 0: as fast as takes 2 % of
+/* Start, and stop; see gilcmp_sampler_start. pace: nanoseconds between looks on average; 0: as often as takes 1.5 % of
  * one CPU. What stop returns is to be freed by gilcmp_record_free. */
 gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity);
 /* Pause for a while, as for a fork: what happens meanwhile is not seen. Resume returns 0 where no thread can be had. */

@@ -285,8 +285,8 @@ def timeline(*, pace: float | None = None, keep: int = KEEP) -> Timeline:
     Parameters
     ----------
     pace : float, optional
-        Seconds between two looks, on average. By default as often as takes 2 % of one CPU: where a thread sleeps
-        and wakes up in 20 us, that is every millisecond.
+        Seconds between two looks, on average. By default as often as takes 1.5 % of one CPU: where a thread sleeps
+        and wakes up in 20 us, that is every 1.3 ms.
     keep : int
         How many spans are kept, the newest ones; each takes 24 bytes.
 
