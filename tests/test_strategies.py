@@ -202,22 +202,23 @@ def test_asyncio_runs_coroutine_functions():
 def test_asyncio_keeps_to_its_workers():
     import asyncio
 
-    running, most = 0, []
+    running, most = 0, 0
+    together = asyncio.Barrier(3)  # nobody goes on before all three workers have a task
 
     async def watch(task):
-        nonlocal running
+        nonlocal running, most
         running += 1
-        most.append(running)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        most = max(most, running)
+        async with asyncio.timeout(60):
+            await together.wait()
         running -= 1
 
     pool = Pool.open(strategies["asyncio"], 3)
     try:
-        pool.run(watch, range(20))
+        pool.run(watch, range(21))
     finally:
         pool.close()
-    assert max(most) == 3
+    assert most == 3
 
 
 def test_asyncio_refuses_what_is_no_coroutine_function():

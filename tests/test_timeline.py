@@ -459,7 +459,8 @@ def test_ctrl_c_ends_the_program_as_without_it_and_what_was_seen_is_kept(tmp_pat
         process.kill()
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors
-    assert "gilcmp" not in errors.partition("KeyboardInterrupt")[0]
+    # no line of the traceback is gilcmp's own; the interpreter may live in a folder of that name
+    assert str(Path(gilcmp.__file__).parent) not in errors.partition("KeyboardInterrupt")[0]
     check_trace(path.read_text())
 
 
