@@ -38,6 +38,12 @@ def lock_in_a_worker(parent):
     return threading.Lock() if os.getpid() != parent else parent
 
 
+def prints():
+    """By Python, and as native code does."""
+    print("printed")
+    os.write(1, b"written\n")
+
+
 def who(task):
     return os.getpid(), threading.get_ident()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import import_module
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 import gilcmp
 from gilcmp import AtlasError
-from test_cli import call
+from test_cli import call, process
 
 module = import_module("gilcmp.atlas")  # gilcmp.atlas is the function
 needs_gil = pytest.mark.skipif(not gilcmp.environment().gil_enabled, reason="without a GIL nothing is held")
@@ -160,6 +161,36 @@ def test_fuzzed_lists(tmp_path_factory, text):
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     with pytest.raises(AtlasError):
         gilcmp.atlas(path)
+
+
+def test_ctrl_c_keeps_what_was_probed(monkeypatch):
+    probed = []
+
+    def probe(call, budget):
+        if len(probed) == 3:
+            raise KeyboardInterrupt
+        probed.append(call)
+
+    monkeypatch.setattr(sys.modules["gilcmp.atlas"], "probe", probe)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        gilcmp.atlas("stdlib")
+    assert len(stopped.value.atlas) == 3
+
+
+def test_ctrl_c_on_the_command_line_shows_what_was_probed(toml):
+    path = toml("[[group]]\nname = 'g'\nstatements = ['x = 1', 'raise KeyboardInterrupt', 'y = 2']")
+    done = process("atlas", str(path), "--budget", "20ms", "--json", "-")
+    assert done.returncode == 130
+    assert done.stderr == "gilcmp: interrupted\n"
+    assert [entry["statement"] for entry in json.loads(done.stdout)[0]["entries"]] == ["x = 1"]
+
+
+def test_a_list_that_cannot_be_read_does_not_lose_the_others(capsys, toml):
+    path = str(toml("[[group]]\nname = 'g'\nstatements = ['x = 1']"))
+    code, out, err = call(capsys, "atlas", path, "none.toml", "--budget", "20ms")
+    assert code == 2
+    assert "x = 1" in out
+    assert err.startswith("gilcmp: source must be")
 
 
 def test_on_the_command_line(capsys, toml):

@@ -147,6 +147,16 @@ def test_what_a_system_refuses_cannot_be_tested(error):
     assert str(error) in result.verdict.reason
 
 
+def test_a_helper_that_a_busy_machine_does_not_let_finish(monkeypatch):
+    def starved(command, *, timeout, **options):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(subprocess, "run", starved)
+    (result,) = gilcmp.claims("convoy", budget=10)
+    assert result.verdict == CANNOT
+    assert result.verdict.reason == "a process of its own took longer than 30 s"
+
+
 def test_ctrl_c_keeps_what_was_finished(monkeypatch):
     def interrupt(at):
         raise KeyboardInterrupt

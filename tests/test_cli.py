@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gilcmp
-from gilcmp import cli
+from gilcmp import cli, results
 
 QUICK = ["--size", "small", "--workers", "1,2", "--budget", "300ms"]
 
@@ -70,6 +70,26 @@ def test_a_function_by_name():
     cells = json.loads(done.stdout)["cells"]
     assert {cell["kernel"] for cell in cells} == {"bare"}
     assert {cell["error"] for cell in cells} == {None}
+
+
+def test_what_measured_code_prints_stays_out_of_the_results():
+    done = process(
+        "compare", "tasks:prints", "--tasks", "2", "--workers", "2", "--budget", "500ms", "-o", "-"
+    )
+    assert {cell["strategy"] for cell in json.loads(done.stdout)["cells"]} == {
+        "serial",
+        "threads",
+        "processes",
+    }
+    assert "printed" in done.stderr
+    assert "written" in done.stderr
+    done = process(
+        "probe", "tasks.prints()", "-s", "import tasks; print('set up')", "--budget", "20ms", "--json", "-"
+    )
+    assert json.loads(done.stdout)[0]["calls"] > 0
+    assert "set up" in done.stderr
+    done = process("probe", "tasks.prints()", "-s", "import tasks", "--budget", "20ms")
+    assert "printed" in done.stdout
 
 
 def test_a_function_that_raises_is_told_in_one_last_line():
@@ -199,6 +219,25 @@ def test_a_full_disk_at_the_end_keeps_the_run_elsewhere(capsys, tmp_path, monkey
     (kept,) = spare.iterdir()
     assert str(kept) in err
     assert gilcmp.load(kept).cells
+
+
+def test_a_full_disk_at_the_end_keeps_probes_elsewhere(capsys, tmp_path, monkeypatch):
+    target, spare = tmp_path / "probe.json", tmp_path / "spare"
+    spare.mkdir()
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(spare))
+    replace_file = results.replace_file
+
+    def full(path, text):
+        if str(path) == str(target):
+            raise OSError(28, "No space left on device")
+        replace_file(path, text)
+
+    monkeypatch.setattr(results, "replace_file", full)
+    code, _, err = call(capsys, "probe", "pass", "--budget", "20ms", "--json", str(target))
+    assert code == 2
+    assert "No space left" in err
+    (kept,) = spare.iterdir()
+    assert json.loads(kept.read_text())[0]["name"] == "pass"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals to another process are POSIX's")

@@ -17,7 +17,7 @@ from gilcmp import Estimate, Probe, Stall
 from gilcmp.estimate import ratio_of_sums
 from gilcmp.testing import assert_max_stall, assert_releases_gil, hold_gil, release_gil
 from gilcmp.verdict import Verdict
-from test_cli import call
+from test_cli import call, process
 
 module = import_module("gilcmp.probe")  # gilcmp.probe is the function
 testing = import_module("gilcmp.testing")
@@ -274,6 +274,24 @@ def test_probe_as_json(capsys):
     (one,) = json.loads(out)
     assert code in (0, 3)
     assert {"held", "stall", "verdict", "usable", "time"} <= set(one)
+
+
+def test_statements_that_raise_do_not_lose_the_others(capsys):
+    code, out, err = call(capsys, "probe", "1 / 0", "x = 1", "exit(4)", "y = 2", "--budget", "20ms")
+    assert code == 2
+    assert "x = 1" in out
+    assert "y = 2" in out
+    first, second = err.splitlines()
+    assert first == "gilcmp: 1 / 0: ZeroDivisionError: division by zero"
+    assert second == "gilcmp: exit(4): SystemExit: 4"
+
+
+def test_ctrl_c_shows_what_was_probed():
+    done = process("probe", "x = 1", "raise KeyboardInterrupt", "y = 2", "--budget", "20ms")
+    assert done.returncode == 130
+    assert done.stderr == "gilcmp: interrupted\n"
+    assert "x = 1" in done.stdout
+    assert "y = 2" not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,23 @@ def test_a_pair_of_functions():
 
 
 @pytest.mark.usefixtures("short")
+def test_ctrl_c_keeps_the_sizes_that_were_done():
+    told = []
+
+    def stop(progress):
+        told.append(progress)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        gilcmp.threshold("count", budget=0.5, progress=stop)
+    found = stopped.value.threshold
+    assert len(found.points) == 2
+    assert math.isnan(found.parallel_from.value)
+    assert "interrupted" in str(found)
+
+
+@pytest.mark.usefixtures("short")
 def test_the_command(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["threshold", "count", "--budget", "1s", "--json", "-"])

@@ -105,18 +105,25 @@ def atlas(
         For what is not such a list; the message names the place.
     OSError
         For a file that cannot be read.
+    KeyboardInterrupt
+        Its attribute `atlas` holds the entries that were done, if any were.
     """
     title, groups = _read(source)
     total = sum(len(group.statements) for group in groups)
     entries: list[Entry] = []
-    for group in groups:
-        namespace: dict[str, Any] = {"__name__": "__main__"}
-        broken = _run(partial(execute, group.setup, "<setup>", namespace))
-        for statement in group.statements:
-            if progress is not None:
-                progress(statement, len(entries), total)
-            entries.append(_entry(group.name, statement, namespace, broken, budget))
-        _run(partial(clear, namespace))
+    try:
+        for group in groups:
+            namespace: dict[str, Any] = {"__name__": "__main__"}
+            broken = _run(partial(execute, group.setup, "<setup>", namespace))
+            for statement in group.statements:
+                if progress is not None:
+                    progress(statement, len(entries), total)
+                entries.append(_entry(group.name, statement, namespace, broken, budget))
+            _run(partial(clear, namespace))
+    except KeyboardInterrupt as error:
+        if entries:  # what was probed is kept
+            error.atlas = Atlas(title, environment(), tuple(entries))  # type: ignore[attr-defined]
+        raise
     return Atlas(title, environment(), tuple(entries))
 
 

@@ -7,6 +7,7 @@ too busy to say, 130 interrupted.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import json
 import os
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -169,8 +170,7 @@ def compare(
     from gilcmp.request import DEFAULT_STRATEGIES
 
     to_stdout = output == "-"
-    if output is not None and not to_stdout:
-        _check_target(output)
+    _check_target(output)
     settings: dict[str, Any] = {
         "implementations": [name for names in implementations for name in names] or None,
         "strategies": [name for names in strategies for name in names] or list(DEFAULT_STRATEGIES),
@@ -181,8 +181,8 @@ def compare(
     }
     if pythons:
         return _compare_pythons(list(work or DEFAULT_KERNELS), pythons, budget, settings, output, quiet=quiet)
-    subject: Any = _function(work) if any(":" in word for word in work) else list(work or DEFAULT_KERNELS)
-    with _progress(silent=quiet or to_stdout) as progress:
+    with _measuring(output, quiet=quiet) as progress:
+        subject: Any = _function(work) if any(":" in word for word in work) else list(work or DEFAULT_KERNELS)
         try:
             session = Session(subject, progress, budget=budget, **settings)
         except (ValueError, TypeError) as error:
@@ -196,7 +196,7 @@ def compare(
         _show_run(result, to_stdout=to_stdout)
     code = 0 if failure is None else _failed(failure)
     if result.cells and output is not None and not to_stdout:
-        code = _save(result, output) or code
+        code = _save(result.save, output) or code
     if code == 0 and not any(cell.speedup.n for cell in result if not cell.is_serial):
         starved = any(cell.verdict == "starved" for cell in result)
         return 3 if starved else 0
@@ -219,7 +219,7 @@ def _compare_pythons(
 
     interpreters = _pythons(pythons)
     code = 0
-    with _progress(silent=quiet or output == "-") as progress:
+    with _measuring(output, quiet=quiet) as progress:
         try:
             found = compare_pythons(interpreters, work, budget=budget, progress=progress, **settings)
         except PythonError as error:
@@ -233,7 +233,7 @@ def _compare_pythons(
     if output not in (None, "-"):
         target = Path(str(output))
         for python, comparison in found:
-            code = _save(comparison, str(target.with_stem(f"{target.stem}-{python.name}"))) or code
+            code = _save(comparison.save, str(target.with_stem(f"{target.stem}-{python.name}"))) or code
     return code
 
 
@@ -275,15 +275,14 @@ def claims(
     from gilcmp.show.claims import render_claims
 
     to_stdout = output == "-"
-    if output is not None and not to_stdout:
-        _check_target(output)
+    _check_target(output)
     try:
         expected = read_expected(expect) if expect is not None else {}
     except (ResultError, OSError) as error:
         raise click.UsageError(str(error)) from None
     others = _pythons(pythons)[1:] if pythons else []
     code = 0
-    with _progress(silent=quiet or to_stdout) as progress:
+    with _measuring(output, quiet=quiet) as progress:
         try:
             found = measure(names or None, budget=budget, pythons=others, progress=progress)
         except ValueError as error:
@@ -295,7 +294,7 @@ def claims(
     else:
         _console().print(render_claims(found))
     if output is not None and not to_stdout:
-        code = _save(found, output) or code
+        code = _save(found.save, output) or code
     here = {result.name: result.verdict.word for result in reversed(found)}
     for name in expected.keys() & here.keys():
         if here[name] != expected[name]:
@@ -324,20 +323,25 @@ def threshold(
     from gilcmp.show.claims import render_threshold
     from gilcmp.threshold import threshold as measure
 
-    if output not in (None, "-"):
-        _check_target(str(output))
-    subject: Any = _function((work,)) if ":" in work else work
-    partner = _function((holds,)) if holds is not None else None
-    with _progress(silent=quiet or output == "-") as progress:
+    _check_target(output)
+    code = 0
+    found = None
+    with _measuring(output, quiet=quiet) as progress:
+        subject: Any = _function((work,)) if ":" in work else work
+        partner = _function((holds,)) if holds is not None else None
         try:
             found = measure(subject, holds=partner, workers=workers, budget=budget, progress=progress)
         except (ValueError, TypeError, RuntimeError) as error:
             raise click.UsageError(str(error)) from None
+        except KeyboardInterrupt as error:
+            code, found = _failed(error), getattr(error, "threshold", None)
+    if found is None:
+        return code
     if output is not None:
-        _write(asdict(found), output)
+        code = _write(asdict(found), output) or code
     else:
         _console().print(render_threshold(found))
-    return 0 if any(point.speedup.n for point in found.points) else 3
+    return code or (0 if any(point.speedup.n for point in found.points) else 3)
 
 
 @cli.command()
@@ -366,25 +370,30 @@ def probe(
     if not statements and not functions:
         raise click.UsageError("nothing to probe: give a statement, or a function with -m")
     _check_probe_budget(budget)
-    if output not in (None, "-"):
-        _check_target(str(output))
-    calls = {statement: _statement(statement, setup) for statement in statements}
-    calls |= {name: _function((name,)) for name in functions}
+    _check_target(output)
+    code = 0
     found = []
-    for name, call in calls.items():
-        try:
-            found.append(evolve(measure(call, budget=budget), name=name))
-        except RuntimeError as error:
-            raise click.UsageError(f"{name}: {error}") from None
-        except Exception as error:
-            raise click.UsageError(f"{name}: {type(error).__name__}: {error}") from None
+    with _measuring(output, quiet=True):
+        calls = {statement: _statement(statement, setup) for statement in statements}
+        calls |= {name: _function((name,)) for name in functions}
+        for name, call in calls.items():
+            try:
+                found.append(evolve(measure(call, budget=budget), name=name))
+            except KeyboardInterrupt as error:
+                code = _failed(error)
+                break
+            except (Exception, SystemExit) as error:  # whatever a stranger's code raises: the others go on
+                what = str(error) if type(error) is RuntimeError else f"{type(error).__name__}: {error}"
+                code = _complain(f"{name}: {what}")
+    if not found:
+        return code
     if output is not None:
-        _write([asdict(one) for one in found], output)
-    elif len(found) == 1:
+        code = _write([asdict(one) for one in found], output) or code
+    elif len(calls) == 1:
         click.echo(str(found[0]))
     else:
         _console().print(probe_table(found))
-    return 3 if all(one.verdict == "starved" for one in found) else 0
+    return code or (3 if all(one.verdict == "starved" for one in found) else 0)
 
 
 def _statement(statement: str, setup: tuple[str, ...]) -> Callable[..., Any]:
@@ -396,7 +405,7 @@ def _statement(statement: str, setup: tuple[str, ...]) -> Callable[..., Any]:
         for code in setup:
             execute(code, "<setup>", namespace)
         return statement_function(statement, namespace)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise click.UsageError(f"{statement!r}: {type(error).__name__}: {error}") from None
 
 
@@ -406,7 +415,7 @@ def _statement(statement: str, setup: tuple[str, ...]) -> Callable[..., Any]:
 @click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
 @click.option("--markdown", is_flag=True, help="As Markdown, for documents.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
-def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown: bool, quiet: bool) -> None:
+def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown: bool, quiet: bool) -> int:
     """Probe lists of statements: which of them release the GIL. Without arguments: the standard library."""
     from attrs import asdict
 
@@ -415,11 +424,11 @@ def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown:
     from gilcmp.compare import Progress
     from gilcmp.show.terminal import atlas_markdown, render_atlas
 
-    if output not in (None, "-"):
-        _check_target(str(output))
+    _check_target(output)
     _check_probe_budget(budget)
+    code = 0
     found = []
-    with _progress(silent=quiet or output == "-" or markdown) as bar:
+    with _measuring(output, quiet=quiet or markdown) as bar:
 
         def tell(statement: str, done: int, total: int) -> None:
             if bar is not None:
@@ -428,15 +437,20 @@ def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown:
         for source in sources or ("stdlib",):
             try:
                 found.append(measure(source, budget=budget, progress=tell))
-            except (AtlasError, RuntimeError) as error:
-                raise click.UsageError(str(error)) from None
-    if output is not None:
-        _write([asdict(one) for one in found], output)
+            except KeyboardInterrupt as error:
+                code = _failed(error)
+                found += [error.atlas] if hasattr(error, "atlas") else []
+                break
+            except (AtlasError, RuntimeError, OSError) as error:  # the other lists go on
+                code = _complain(str(error))
+    if output is not None and found:
+        code = _write([asdict(one) for one in found], output) or code
     for one in found if output is None else ():
         if markdown:
             click.echo(atlas_markdown(one))
         else:
             _console().print(render_atlas(one))
+    return code
 
 
 @cli.command()
@@ -550,7 +564,7 @@ def _record(
             return  # a forked child leaves by this way as well
         recording.__exit__()
         for output in outputs:
-            _save(recording, output)
+            _save(recording.save, output)
         if not quiet:
             from rich.console import Console
 
@@ -574,7 +588,9 @@ def _record(
 
 @cli.command()
 @click.argument("files", nargs=-1, metavar="FILE.json ...")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The report: one HTML file.")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", help="The report, one HTML file; -: to standard output."
+)
 def report(files: tuple[str, ...], output: str) -> None:
     """Put saved runs, claims, probes and thresholds into one HTML file that needs no network."""
     from gilcmp.report import check_output, read_report
@@ -588,17 +604,21 @@ def report(files: tuple[str, ...], output: str) -> None:
         text = report_html(read_report(files))
     except (ValueError, ResultError, ImportError) as error:
         raise click.UsageError(str(error)) from None
+    if output == "-":
+        click.echo(text, nl=False)
+        return
     replace_file(output, text)
     click.echo(f"{output}: {len(text.encode()) / 1e6:.2f} MB")
 
 
 @cli.command("list")
 @click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
-def list_(output: str | None) -> None:
+def list_(output: str | None) -> int:
     """List kernels, implementations and strategies, and why one is not available."""
     from gilcmp.kernels import ALL_SOURCES, kernels, unavailable
     from gilcmp.strategies import strategies
 
+    _check_target(output)
     implementations = {name: unavailable(name) for name in ALL_SOURCES}
     if output is not None:
         data = {
@@ -620,8 +640,7 @@ def list_(output: str | None) -> None:
                 for one in strategies.values()
             },
         }
-        _write(data, output)
-        return
+        return _write(data, output)
     from gilcmp.show.terminal import listing
 
     console = _console()
@@ -643,22 +662,24 @@ def list_(output: str | None) -> None:
             ),
         )
     )
+    return 0
 
 
 @cli.command()
 @click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
-def env(output: str | None) -> None:
+def env(output: str | None) -> int:
     """Show what would be measured on: interpreter, GIL, build, CPUs that may really be used."""
     from attrs import asdict
 
     from gilcmp.environment import environment
     from gilcmp.show.terminal import environment_rows, pairs
 
+    _check_target(output)
     found = environment()
     if output is not None:
-        _write(asdict(found), output)
-    else:
-        _console().print(pairs(environment_rows(found)))
+        return _write(asdict(found), output)
+    _console().print(pairs(environment_rows(found)))
+    return 0
 
 
 def _measure(session: Any) -> Any:
@@ -675,6 +696,29 @@ def _progress(*, silent: bool) -> Any:
     from gilcmp.show.progress import ProgressBar, Silent
 
     return Silent() if silent or not (sys.stdout.isatty() and sys.stderr.isatty()) else ProgressBar()
+
+
+@contextlib.contextmanager
+def _measuring(output: str | None, *, quiet: bool) -> Iterator[Any]:
+    """Show the progress; where standard output is for the results, measured code prints to standard error."""
+    with contextlib.ExitStack() as until_measured:
+        if output == "-":
+            until_measured.enter_context(_printing_to_stderr())
+        yield until_measured.enter_context(_progress(silent=quiet or output == "-"))
+
+
+@contextlib.contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    with contextlib.ExitStack() as afterwards:
+        # the file descriptor as well: it is what native code and worker processes write to
+        with contextlib.suppress(OSError, AttributeError):  # closed, or not there at all
+            stdout, stderr = sys.stdout.fileno(), sys.stderr.fileno()
+            kept = os.dup(stdout)
+            afterwards.callback(os.close, kept)
+            afterwards.callback(os.dup2, kept, stdout)
+            os.dup2(stderr, stdout)
+        afterwards.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
 
 
 def _function(work: tuple[str, ...]) -> Callable[..., Any]:
@@ -702,9 +746,11 @@ def _check_probe_budget(budget: float) -> None:
         raise click.UsageError(f"--budget must be from 10ms to 1 hour, got {budget} s")
 
 
-def _check_target(output: str) -> None:
+def _check_target(output: str | None) -> None:
     from gilcmp.results import check_writable
 
+    if output in (None, "-"):
+        return
     try:
         check_writable(output)
     except (OSError, ValueError) as error:
@@ -739,27 +785,26 @@ def _failed(error: BaseException) -> int:
     )
 
 
-def _save(result: Any, output: str) -> int:
-    """Save the run; where that fails after all (a full disk, say), try to keep it somewhere else."""
+def _save(save: Callable[[str | Path], object], output: str) -> int:
+    """Save; where that fails after all (a full disk, say), try to keep it somewhere else."""
     try:
-        result.save(output)
+        save(output)
     except OSError as error:
         endings = "".join(Path(output).suffixes[-2:]) if output.endswith(".gz") else Path(output).suffix
         kept = Path(tempfile.gettempdir()) / f"gilcmp-{os.getpid()}{endings or '.json'}"
         try:
-            result.save(kept)
+            save(kept)
         except OSError:
             return _complain(f"could not save to {output!r}: {error}; nor to {str(kept)!r}")
         return _complain(f"could not save to {output!r}: {error}; it is kept in {str(kept)!r}")
     return 0
 
 
-def _write(data: Any, output: str) -> None:
-    from gilcmp.results import without_nan
+def _write(data: Any, output: str) -> int:
+    from gilcmp.results import replace_file, without_nan
 
     text = json.dumps(without_nan(data), indent=1)
     if output == "-":
         click.echo(text)
-        return
-    _check_target(output)
-    Path(output).write_text(text + "\n", encoding="utf-8")
+        return 0
+    return _save(lambda path: replace_file(path, text + "\n"), output)

@@ -127,6 +127,8 @@ def threshold(
     ------
     TypeError, ValueError
         For arguments that are not allowed, or a call whose time does not grow with its size.
+    KeyboardInterrupt
+        Its attribute `threshold` holds the sizes that were done, if any were.
     """
     workers = integer("workers", workers, 2, 4096)
     if not isinstance(budget, int | float) or isinstance(budget, bool) or not 0.5 <= budget <= 1e5:
@@ -137,15 +139,23 @@ def threshold(
         release = _cost(partial(_gil.hold_gil, 0), partial(_gil.release_gil, 0))
     else:
         release = _cost(make_hold(sizes[0]), make_release(sizes[0]))
-    points = []
+    points: list[Point] = []
     reason = ""
-    for at, size in enumerate(sizes):
-        if progress is not None:
-            progress(Progress(f"{name}, size {size:,}", at / len(sizes), budget * (1 - at / len(sizes))))
-        found = _compared(make_hold(size), make_release(size), workers, 0.85 * budget / len(sizes))
-        point, why = _point(size, *found, workers)
-        reason = why or reason
-        points.append(point)
+    try:
+        for at, size in enumerate(sizes):
+            if progress is not None:
+                progress(Progress(f"{name}, size {size:,}", at / len(sizes), budget * (1 - at / len(sizes))))
+            found = _compared(make_hold(size), make_release(size), workers, 0.85 * budget / len(sizes))
+            point, why = _point(size, *found, workers)
+            reason = why or reason
+            points.append(point)
+    except KeyboardInterrupt as error:
+        if points:  # what was measured is kept
+            error.threshold = Threshold(  # type: ignore[attr-defined]
+                name, workers, release, math.nan, UNKNOWN, _cheap_from(points, release), tuple(points),
+                "interrupted before the largest size",
+            )  # fmt: skip
+        raise
     middle = min(points, key=lambda point: abs(math.log(point.time.value / 200e-6)))
     reacquire = probe(make_release(middle.size), budget=max(0.3, 0.1 * budget)).reacquire
     parallel = _crossing([(p.size, p.speedup) for p in points])

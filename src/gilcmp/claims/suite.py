@@ -236,6 +236,8 @@ def _tested(claim: Claim, conditions: Conditions, python: str, *, again: bool = 
             outcome = claim.run(conditions)
     except CannotTest as reason:
         outcome = Outcome(Verdict(CANNOT, str(reason)))
+    except subprocess.TimeoutExpired as error:
+        outcome = Outcome(Verdict(CANNOT, f"a process of its own took longer than {error.timeout:.0f} s"))
     except (OSError, RuntimeError, MemoryError, PoolError) as error:  # what a system may refuse
         outcome = Outcome(Verdict(CANNOT, f"{type(error).__name__}: {error}"))
     return _result(claim, python, outcome, time.perf_counter() - began)
