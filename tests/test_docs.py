@@ -114,6 +114,15 @@ def test_there_are_examples():
     assert len(EXAMPLES) == 6
 
 
+def test_no_link_between_the_documents_is_dead():
+    found = []
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        prose = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+        found += [(document, link) for link in re.findall(r"\]\(([^):#]+)\)", prose)]
+    assert len(found) > 10
+    assert [link for document, link in found if not (document.parent / link).exists()] == []
+
+
 def test_every_verdict_and_kernel_is_explained():
     for word in (*verdict.WORDS, *gilcmp.kernels):
         assert f"| `{word}` |" in README, word

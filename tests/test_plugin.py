@@ -229,6 +229,22 @@ def test_wrong_use_of_a_comparison_is_told(pytester, old, new, message):
     assert message in result.stdout.str() + result.stderr.str()
 
 
+@pytest.mark.parametrize("options", [(), ("-p", "no:benchmark")])
+def test_ctrl_c_shows_what_was_measured(pytester, options):
+    # deep in the measuring: hundreds of calls after the sizes were found, long before the budget is spent
+    text = SUITE.replace("budget=0.2", "budget=60").replace(
+        "    def work(n):\n",
+        "    calls = iter(range(500))\n"
+        "    def work(n):\n"
+        "        if next(calls, None) is None:\n"
+        "            raise KeyboardInterrupt\n",
+    )
+    assert "raise KeyboardInterrupt" in text
+    result = benchmarked(pytester, text, *options)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*gil_comparison: *::test_work*", "work * serial *", "Incomplete: *"])
+
+
 def test_what_cannot_be_measured_here_is_skipped_under_its_name(pytester, monkeypatch):
     text = SUITE.replace('"threads"', '["threads", "interpreters"]')
     result = benchmarked(pytester, text, "-rs", "-k", "interpreters-2")

@@ -229,6 +229,15 @@ def test_saving_replaces_as_a_whole(run, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="files have no such modes")
+def test_a_file_that_nobody_else_may_read_stays_so(run, tmp_path):
+    path = tmp_path / "run.json"
+    path.touch(mode=0o600)
+    save_run(run, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_run(path) == run
+
+
 def test_what_a_link_points_to_is_replaced(run, tmp_path):
     real, link = tmp_path / "real.json", tmp_path / "link.json"
     real.write_text("old")

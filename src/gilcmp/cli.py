@@ -120,7 +120,7 @@ def cli() -> None:
             raise click.UsageError(str(error)) from None
 
 
-@cli.command()
+@cli.command(short_help="Run kernels or a function of your own under each strategy.")
 @click.argument("work", nargs=-1, metavar="[KERNEL ... | PACKAGE.MODULE:FUNCTION]")
 @click.option("--impl", "implementations", type=Names(), multiple=True, help="Implementations, default: all.")
 @click.option(
@@ -248,7 +248,7 @@ def _pythons(wanted: tuple[str, ...]) -> list[Any]:
     return list(found.values())
 
 
-@cli.command()
+@cli.command(short_help="Test what people are told about the GIL, by experiments.")
 @click.argument("names", nargs=-1, metavar="[CLAIM ...]")
 @click.option("--budget", type=Duration(), default=85.0, help="Time for all claims together, default: 85s.")
 @click.option("--python", "pythons", multiple=True, metavar="PYTHON", help="Another interpreter; repeatable.")
@@ -307,7 +307,7 @@ def claims(
     return code
 
 
-@cli.command()
+@cli.command(short_help="Find from which size of a call releasing the GIL pays.")
 @click.argument("work", metavar="KERNEL | PACKAGE.MODULE:FUNCTION")
 @click.option("--holds", metavar="PKG.MOD:FUNC", help="A function that does the same and keeps the GIL.")
 @click.option("--workers", type=click.IntRange(2, 4096), default=2, help="Threads, default: 2.")
@@ -344,7 +344,7 @@ def threshold(
     return code or (0 if any(point.speedup.n for point in found.points) else 3)
 
 
-@cli.command()
+@cli.command(short_help="Measure for how much of its time a statement holds the GIL.")
 @click.argument("statements", nargs=-1, metavar="STATEMENT ...")
 @click.option(
     "-s", "--setup", multiple=True, metavar="CODE", help="Run once before, as in timeit; repeatable."
@@ -453,7 +453,7 @@ def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown:
     return code
 
 
-@cli.command()
+@cli.command(short_help="Lay saved runs side by side.")
 @click.argument("files", nargs=-1, metavar="A.json B.json [C.json ...]")
 @click.option(
     "--format",
@@ -491,7 +491,10 @@ def diff(files: tuple[str, ...], form: str, fail_below: float | None) -> int:
     return 1 if worse else 0
 
 
-@cli.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False})
+@cli.command(
+    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False},
+    short_help="Record which thread of a program holds the GIL when.",
+)
 @click.option(
     "-o",
     "--output",
@@ -586,7 +589,7 @@ def _record(
         program.hide_frames()
 
 
-@cli.command()
+@cli.command(short_help="Put saved runs, claims and probes into one HTML file.")
 @click.argument("files", nargs=-1, metavar="FILE.json ...")
 @click.option(
     "-o", "--output", required=True, metavar="FILE", help="The report, one HTML file; -: to standard output."
@@ -611,7 +614,7 @@ def report(files: tuple[str, ...], output: str) -> None:
     click.echo(f"{output}: {len(text.encode()) / 1e6:.2f} MB")
 
 
-@cli.command("list")
+@cli.command("list", short_help="List kernels, implementations and strategies.")
 @click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
 def list_(output: str | None) -> int:
     """List kernels, implementations and strategies, and why one is not available."""
@@ -665,7 +668,7 @@ def list_(output: str | None) -> int:
     return 0
 
 
-@cli.command()
+@cli.command(short_help="Show what would be measured on: interpreter, GIL, CPUs.")
 @click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
 def env(output: str | None) -> int:
     """Show what would be measured on: interpreter, GIL, build, CPUs that may really be used."""

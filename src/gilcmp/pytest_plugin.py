@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # What was measured for each test function: a Comparison, or the exception that ended it
 MEASURED = pytest.StashKey["dict[str, Comparison | BaseException]"]()
+INTERRUPTED = pytest.StashKey["dict[str, Comparison]"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -156,16 +157,19 @@ def _measured(request: pytest.FixtureRequest, *, quick: bool) -> Mapping[str, Co
             for item in request.session.items
             if "gil_comparison" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("skip")
         }
-        measured.update(measure_suites(suites, quick=quick))
+        try:
+            measured.update(measure_suites(suites, quick=quick))
+        except KeyboardInterrupt as error:
+            request.config.stash[INTERRUPTED] = getattr(error, "comparisons", {})
+            raise
     return measured
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Show the comparisons where there is no pytest-benchmark to show them."""
-    if config.pluginmanager.hasplugin("benchmark"):
-        return
-    for name, found in config.stash[MEASURED].items():
-        if not isinstance(found, BaseException):
+    """Show the comparisons where there is no pytest-benchmark to show them, and what there is of them after Ctrl-C."""
+    shown = {} if config.pluginmanager.hasplugin("benchmark") else config.stash[MEASURED]
+    for name, found in (shown | config.stash.get(INTERRUPTED, {})).items():
+        if not isinstance(found, BaseException) and found.cells:
             terminalreporter.section(f"gil_comparison: {name}")
             terminalreporter.write_line(str(found))
 

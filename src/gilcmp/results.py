@@ -7,6 +7,7 @@ import json
 import math
 import operator
 import os
+import shutil
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -347,6 +348,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(OSError):  # there was none before, or it is somebody else's
+            shutil.copymode(target, temporary)
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):

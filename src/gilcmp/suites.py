@@ -123,7 +123,13 @@ def _strategies(wanted: Any) -> tuple[list[Strategy], dict[str, str]]:
 
 
 def measure_suites(suites: Mapping[str, Suite], *, quick: bool) -> dict[str, Comparison | BaseException]:
-    """Measure all suites in turns; what cannot be measured gives its error."""
+    """Measure all suites in turns; what cannot be measured gives its error.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Its attribute `comparisons` holds what was measured of each until then.
+    """
     found: dict[str, Comparison | BaseException] = {}
     sessions: dict[str, Session] = {}
     for name, suite in suites.items():
@@ -131,7 +137,11 @@ def measure_suites(suites: Mapping[str, Suite], *, quick: bool) -> dict[str, Com
             sessions[name] = suite.session(QUICK if quick else None)
         except (TypeError, ValueError) as error:
             found[name] = error
-    return found | dict(zip(sessions, measure_together(list(sessions.values())), strict=True))
+    try:
+        return found | dict(zip(sessions, measure_together(list(sessions.values())), strict=True))
+    except KeyboardInterrupt as error:
+        error.comparisons = {name: one.comparison() for name, one in sessions.items()}  # type: ignore[attr-defined]
+        raise
 
 
 class Clock:
