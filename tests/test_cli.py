@@ -150,7 +150,7 @@ odd_words = st.sampled_from(
 def test_fuzzed_arguments(capsys, monkeypatch, tmp_path, words):
     """Whatever is typed: a clear line and code 2, or something that works; nothing is measured here."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gilcmp.cli._measure", lambda session: session.comparison())
+    monkeypatch.setattr("gilcmp.commands.compare._measure", lambda session: session.comparison())
     code, _, err = call(capsys, *words)
     assert code in (0, 2, 3)
     assert "Traceback" not in err
