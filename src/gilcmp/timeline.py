@@ -8,7 +8,6 @@ import sys
 import sysconfig
 import threading
 import weakref
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -18,6 +17,7 @@ from attrs import frozen
 
 from gilcmp import _gil
 from gilcmp._checks import integer
+from gilcmp.thread_names import ThreadNames
 
 #: What a thread does for a while, by the number in the field ``doing`` of `Timeline.spans`.
 DOING = ("holds", "waits", "runs", "blocked", "away")
@@ -91,7 +91,7 @@ class Timeline:
         self._keep = integer("keep", keep, 1, 10**9)
         self._recorder: _gil.Recorder | None = None
         self._recording: Any = None
-        self._names = _Names()
+        self._names = ThreadNames()
 
     def __enter__(self) -> Timeline:
         if self._recorder is not None or self._recording is not None:
@@ -364,85 +364,3 @@ def _resume() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork)
-
-
-# ---- names: the interpreter does not know them, `threading` does, as long as the thread lives -------------------
-
-
-class _Names:
-    """The names of threads that started while it was listening, or lived when it began or ended to."""
-
-    def __init__(self) -> None:
-        # native id -> when it was noted, the name then, and the thread: it may be given its name later
-        self._noted: dict[int, list[tuple[int, str, weakref.ref[threading.Thread]]]] = {}
-        self._lock = threading.Lock()
-
-    def start(self) -> None:
-        self._note_all()
-        _listeners.add(self)
-
-    def stop(self) -> None:
-        _listeners.discard(self)
-        self._note_all()
-
-    def _note_all(self) -> None:
-        for thread in threading.enumerate():
-            self.note(thread)
-
-    def note(self, thread: threading.Thread) -> None:
-        native = thread.native_id
-        if native is not None:
-            with self._lock:
-                noted = self._noted.setdefault(native, [])
-                if not noted or noted[-1][2]() is not thread:
-                    noted.append((_gil.now(), thread.name, weakref.ref(thread)))
-
-    def of(self, record: _gil.ThreadRecord) -> str:
-        """Return the name of a recorded thread: of those with its number, the one noted nearest to its beginning."""
-        if record["id"] == 0:
-            return "other interpreters"
-        noted = self._noted.get(record["native_id"], ())
-        if not noted:
-            return f"thread {record['native_id'] or record['ident']}"
-        began = record["began"]
-        _, name, reference = min(noted, key=lambda one: abs(one[0] - began)) if began else noted[0]
-        thread = reference()
-        return name if thread is None else thread.name
-
-
-class _Listeners:
-    """Who is told of each thread that `threading` starts; its method `start` is ours only while somebody listens."""
-
-    def __init__(self) -> None:
-        self._listening: list[_Names] = []
-        self._original: Callable[[threading.Thread], None] | None = None
-        self._lock = threading.Lock()
-
-    def add(self, names: _Names) -> None:
-        with self._lock:
-            self._listening = [*self._listening, names]
-            if self._original is None:
-                self._original = threading.Thread.start
-                threading.Thread.start = self._wrapped(self._original)  # type: ignore[method-assign,assignment]
-
-    def discard(self, names: _Names) -> None:
-        with self._lock:
-            self._listening = [one for one in self._listening if one is not names]
-            if not self._listening and self._original is not None:
-                if getattr(threading.Thread.start, "__wrapped__", None) is self._original:
-                    threading.Thread.start = self._original  # type: ignore[method-assign,assignment]
-                self._original = None
-
-    def _wrapped(self, original: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
-        from functools import wraps
-
-        @wraps(original)
-        def start(thread: threading.Thread) -> None:
-            original(thread)
-            for names in self._listening:
-                names.note(thread)
-
-        return start
-
-
-_listeners = _Listeners()
