@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tarfile
@@ -60,6 +61,10 @@ def package(session):
     ):
         assert wanted in names, f"{wanted} is not in the sdist"
     _check_wheel(wheel)
+    if platform.libc_ver()[0] == "glibc":
+        session.install("auditwheel")
+        said = session.run("auditwheel", "show", str(wheel), silent=True)
+        assert f"manylinux_{GLIBC.replace('.', '_')}_" in said, f"it needs a glibc after {GLIBC}: {said}"
     session.install("setuptools>=77", "Cython>=3.3")
     said = session.run(
         "python", "setup.py", "build_ext", "--build-temp", session.create_tmp(), "--force",

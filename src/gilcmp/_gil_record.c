@@ -10,7 +10,6 @@
 #include <string.h>
 
 #ifndef _WIN32
-#include <pthread.h>
 #include <signal.h>
 #include <time.h>
 #endif
@@ -222,6 +221,27 @@ static ssize_t read_file(gilcmp_thread *thread, int which, char *text, size_t si
     return length;
 }
 
+/* Read the next number of a text, decimal or with 0x before it; return where it ends, NULL where there is none.
+ * Compiled against a new glibc, sscanf and strtoull are new functions, and a wheel would not run with an older one. */
+static const char *next_number(const char *text, uint64_t *number)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t base = 10;
+    const char *digit, *start;
+    if (text == NULL)
+        return NULL;
+    while (*text == ' ')
+        text++;
+    if (text[0] == '0' && text[1] == 'x') {
+        base = 16;
+        text += 2;
+    }
+    start = text;
+    for (*number = 0; *text && (digit = strchr(digits, *text)) != NULL && (uint64_t)(digit - digits) < base; text++)
+        *number = *number * base + (uint64_t)(digit - digits);
+    return text == start ? NULL : text;
+}
+
 /* Look at what a thread is doing that does not hold the lock. */
 static void look_at(gilcmp_recorder *recorder, int32_t index, int64_t now)
 {
@@ -229,13 +249,14 @@ static void look_at(gilcmp_recorder *recorder, int32_t index, int64_t now)
     gilcmp_thread *thread = &record->threads[index];
     char text[256];
     gilcmp_doing doing = GILCMP_BLOCKED;
-    unsigned long long call, address;
+    uint64_t call, address;
     if (!record->tells_states || thread->now == GILCMP_HOLDS || read_file(thread, SYSCALL, text, sizeof(text)) <= 0)
         return;
     if (text[0] == 'r') /* "running" */
         doing = GILCMP_RUNS;
-    else if (sscanf(text, "%llu %llx", &call, &address) == 2 && call == SYS_futex
-        && (const char *)address >= recorder->places.gil && (const char *)address < recorder->places.gil_end)
+    else if (next_number(next_number(text, &call), &address) != NULL && call == SYS_futex
+        && (const char *)(uintptr_t)address >= recorder->places.gil
+        && (const char *)(uintptr_t)address < recorder->places.gil_end)
         doing = GILCMP_WAITS;
     if (thread->now == GILCMP_AWAY)
         thread->now = doing; /* since it let go */
@@ -250,8 +271,9 @@ static void read_clocks(gilcmp_recorder *recorder, int64_t now)
     for (int place = 0; place < recorder->n_live; place++) {
         gilcmp_thread *thread = &record->threads[recorder->live[place]];
         char text[96];
-        unsigned long long cpu, delay;
-        if (read_file(thread, SCHEDSTAT, text, sizeof(text)) <= 0 || sscanf(text, "%llu %llu", &cpu, &delay) != 2)
+        uint64_t cpu, delay;
+        if (read_file(thread, SCHEDSTAT, text, sizeof(text)) <= 0
+            || next_number(next_number(text, &cpu), &delay) == NULL)
             continue;
         if (thread->first_cpu < 0) {
             /* who was not there at the beginning has done all of it since */
@@ -443,16 +465,26 @@ static void look_once(gilcmp_recorder *recorder, int64_t now, int *held, int32_t
     }
 }
 
+/* Signals are for the program's threads. */
+static void block_signals(void)
+{
+#ifndef _WIN32
+    sigset_t all;
+    sigfillset(&all);
+#ifdef __linux__
+    sigprocmask(SIG_BLOCK, &all, NULL); /* the calling thread's; pthread_sigmask would tie a wheel to glibc 2.32 */
+#else
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+#endif
+#endif
+}
+
 static void record_all(void *argument)
 {
     gilcmp_recorder *recorder = argument;
     gilcmp_record *record = recorder->record;
     uint64_t random = (uint64_t)gilcmp_now() | 1;
-#ifndef _WIN32
-    sigset_t all; /* signals are for the program's threads */
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
-#endif
+    block_signals();
 #ifdef __linux__
     prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0); /* timers are otherwise late by up to 50 us, this thread's only */
     recorder->number = syscall(SYS_gettid);
