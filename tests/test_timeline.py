@@ -65,6 +65,15 @@ def test_threads_with_their_names_times_and_holds():
     assert found.longest_hold[1] in {one.name for one in found.threads}
 
 
+def test_a_summary_of_few_looks_says_so():
+    with gilcmp.timeline(pace=1.0) as found:
+        pass
+    assert found.looks < 100
+    assert f"Looked only {found.looks} times" in str(found)
+    found = seen(lambda: _gil.release_gil(0.1), lambda t: t.looks >= 100, pace=1e-4)
+    assert "Looked only" not in str(found)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 def test_linux_tells_who_runs_who_waits_and_their_clocks():
     found = seen(

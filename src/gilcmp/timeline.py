@@ -134,9 +134,14 @@ class Timeline:
         return float(self._data["watched"] / 1e9)
 
     @property
+    def looks(self) -> int:
+        """How often the recorder looked."""
+        return int(self._data["looks"])
+
+    @property
     def pace(self) -> float:
         """Seconds between two looks, on average; holds much shorter than that are seen by chance only."""
-        return float(self.watched / max(1, self._data["looks"]))
+        return self.watched / max(1, self.looks)
 
     @property
     def free(self) -> float:

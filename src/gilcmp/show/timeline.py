@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from gilcmp.timeline import Thread, Timeline
 
 SHOWN = 40  # threads; more are counted
+FEW = 100  # looks; with fewer a share may be more than 10 points off
 
 
 def timeline_text(found: Timeline) -> str:
@@ -80,6 +82,12 @@ def sentences(found: Timeline) -> list[str]:
         told.append(
             f"{found.hand_overs:,} hand-overs from thread to thread, {found.hand_overs / found.seconds:,.0f} a second"
             + (f"; {unseen:,} of them were too quick to be seen." if unseen else ".")
+        )
+    if found.looks < FEW:
+        points = 98 / math.sqrt(max(1, found.looks))  # 1.96 standard errors of a share of one half
+        told.append(
+            f"Looked only {found.looks} times: a share may be {points:.0f} points off. Record for longer, or at a "
+            "shorter pace."
         )
     if found.unseen:
         told.append(f"{words.seconds(found.unseen)} were not seen: the recorder had no core.")
