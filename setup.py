@@ -43,13 +43,9 @@ class BuildExt(build_ext):
             command = (getattr(self.compiler, "compiler_so", None) or ["cl.exe"])[0]
             headers = Path(sysconfig.get_path("include"), "Python.h")
             if isinstance(error, PlatformError) or shutil.which(command) is None:
-                raise SystemExit(
-                    NO_COMPILER.format(what=f"there is no C compiler here ({command})")
-                ) from error
+                raise SystemExit(NO_COMPILER.format(what=f"there is no C compiler here ({command})")) from error
             if not headers.exists():
-                raise SystemExit(
-                    NO_COMPILER.format(what=f"Python's headers are not here ({headers})")
-                ) from error
+                raise SystemExit(NO_COMPILER.format(what=f"Python's headers are not here ({headers})")) from error
             raise
 
     def build_extensions(self):
@@ -60,7 +56,8 @@ class BuildExt(build_ext):
         # "/" would be a path of the building machine: paths are nobody's business and spoil reproducibility
         shown = " ".join(word for word in [*inherited, *flags] if "/" not in word[1:])
         for extension in self.extensions:
-            extension.extra_compile_args = flags
+            # for developers: warnings as errors, sanitizers
+            extension.extra_compile_args = [*flags, *os.environ.get("GILCMP_CFLAGS", "").split()]
             extension.define_macros.append(("GILCMP_FLAGS", f'"{shown}"'))
             if sys.platform == "linux":
                 # Cython's lock on 3.12 is then that of pthread: C11's would tie the wheel to glibc 2.34
@@ -97,6 +94,8 @@ class Sdist(sdist):
 # Likewise heap types in place of static ones, which all interpreters would share and each would take apart.
 STATE = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
 
+WATCHERS = ("lock", "watcher", "sampler", "recorder", "threads")
+
 setup(
     ext_modules=cythonize(
         [
@@ -108,10 +107,10 @@ setup(
                 define_macros=[*STATE],
             ),
             Extension(
-                "gilcmp._gil",
-                ["src/gilcmp/_gil.pyx", "src/gilcmp/_gil_lock.c", "src/gilcmp/_gil_record.c"],
-                depends=["src/gilcmp/_gil_lock.h", "src/gilcmp/_gil_record.h"],
-                include_dirs=["src/gilcmp"],
+                "gilcmp.watch._gil",
+                ["src/gilcmp/watch/_gil.pyx", *(f"src/gilcmp/watch/{name}.c" for name in WATCHERS)],
+                depends=[f"src/gilcmp/watch/{name}.h" for name in (*WATCHERS, "counter")],
+                include_dirs=["src/gilcmp/watch"],
                 define_macros=[*STATE],
             ),
         ],

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import gilcmp
-from gilcmp.show.diff import differs
+from gilcmp.judge.differences import differs
 
 HERE = Path(__file__).parent
 

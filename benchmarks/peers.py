@@ -1,7 +1,7 @@
 """The compiled kernels beside what a user would otherwise reach for: ``python benchmarks/peers.py``.
 
 Each kernel runs single-threaded in NumPy, Numba, numexpr and RapidFuzz, where they have it, on the same inputs and with
-the same answer, all of them in every round (``pip install "gilcmp[speed]"``). A ratio is the median, over the rounds,
+the same answer, all of them in every round (``pip install . --group speed``). A ratio is the median, over the rounds,
 of the peer's time over that of `cython_nogil` in the same round: above 1 gilcmp is faster.
 """
 
@@ -21,8 +21,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from gilcmp import compare, kernels
-from gilcmp.environment import environment
-from gilcmp.estimate import median
+from gilcmp.judge.estimate import median
+from gilcmp.measure.machine import environment
 
 OURS = "cython_nogil"
 PEERS = {
@@ -73,9 +73,7 @@ def race(calls, seconds):
         for name in (*order, *order[::-1]):
             seen[name].append(timed(calls[name], times[name]))
     # the two times of a shuffled round and its mirror image count as one
-    return {
-        name: [(a + b) / 2 for a, b in zip(all_[::2], all_[1::2], strict=True)] for name, all_ in seen.items()
-    }
+    return {name: [(a + b) / 2 for a, b in zip(all_[::2], all_[1::2], strict=True)] for name, all_ in seen.items()}
 
 
 def bandwidth(size):
@@ -132,8 +130,7 @@ def main():
                     if peer != OURS
                 }
                 shown = {
-                    peer: f"{ratio.value:.2f} ({ratio.low:.2f}-{ratio.high:.2f})"
-                    for peer, ratio in ratios.items()
+                    peer: f"{ratio.value:.2f} ({ratio.low:.2f}-{ratio.high:.2f})" for peer, ratio in ratios.items()
                 }
                 shown.setdefault("numba", "folds" if name in FOLDED else "-")
                 ours = median(seen[OURS]).value
@@ -154,18 +151,12 @@ def main():
                 f"dot of {size:,} elements reads {read:.1f} GB/s, {read / copied:.2f} of what copying moves",
                 highlight=False,
             )
-    workers = Table(
-        "kernel", "two threads", "two processes", "threads / processes", title=f"speed-ups of {OURS}"
-    )
+    workers = Table("kernel", "two threads", "two processes", "threads / processes", title=f"speed-ups of {OURS}")
     for name, threads, processes, share in shares(arguments.kernels, 6.0):
-        workers.add_row(
-            name, str(threads), str(processes), f"{share.value:.2f} ({share.low:.2f}-{share.high:.2f})"
-        )
+        workers.add_row(name, str(threads), str(processes), f"{share.value:.2f} ({share.low:.2f}-{share.high:.2f})")
     console.print(workers)
     here = environment()
-    console.print(
-        f"{here.cpu}, Python {here.python}, {here.extension_compiler}, {here.extension_isa}", highlight=False
-    )
+    console.print(f"{here.cpu}, Python {here.python}, {here.extension_compiler}, {here.extension_isa}", highlight=False)
 
 
 if __name__ == "__main__":

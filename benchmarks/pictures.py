@@ -20,7 +20,7 @@ from pathlib import Path
 
 import gilcmp
 from gilcmp import kernels
-from gilcmp.show.plots import save_figure
+from gilcmp.show.figure import save
 
 DOCS = Path(__file__).parent.parent / "docs"
 PROBES = ("zlib.compress(data)", "sorted(items)", "json.dumps(items)", "hashlib.sha256(data).digest()")
@@ -61,7 +61,7 @@ def speedup(folder: Path) -> None:
     """Draw speed-up against workers."""
     run = folder / "run.json"
     gilcmp_command("compare", "mandelbrot", "--workers", "1,2", "--budget", "40s", "-q", "-o", str(run))
-    save_figure(gilcmp.load(run).plot(), DOCS / "speedup.svg")
+    save(gilcmp.load(run).plot(), DOCS / "speedup.svg")
 
 
 def timeline() -> None:
@@ -69,7 +69,7 @@ def timeline() -> None:
     with gilcmp.timeline(pace=50e-6) as recorded:
         turns()
     print(recorded)
-    save_figure(recorded.plot(0.1, 0.2), DOCS / "timeline.svg")
+    save(recorded.plot(0.1, 0.2), DOCS / "timeline.svg")
 
 
 def report(folder: Path) -> None:
@@ -91,7 +91,6 @@ def screenshots(page: Path) -> None:
     import base64
 
     from selenium import webdriver
-    from selenium.webdriver.support.ui import WebDriverWait
 
     options = webdriver.ChromeOptions()
     for switch in (
@@ -104,9 +103,7 @@ def screenshots(page: Path) -> None:
         options.add_argument(switch)
     with tempfile.TemporaryDirectory() as profile:
         options.add_argument(f"--user-data-dir={profile}")
-        browser = webdriver.Chrome(
-            options=options, service=webdriver.ChromeService(shutil.which("chromedriver"))
-        )
+        browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
         try:
             for name, width, scheme in (
                 ("desktop", 1280, "light"),
@@ -118,14 +115,9 @@ def screenshots(page: Path) -> None:
                 metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
                 browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
                 browser.get(page.as_uri())
-                WebDriverWait(browser, 60).until(
-                    lambda b: b.execute_script("return document.documentElement.dataset.drawn !== undefined")
-                )
                 height = browser.execute_script("return document.documentElement.scrollHeight")
                 cut = {"x": 0, "y": 0, "width": width, "height": min(height, 2400), "scale": 1}
-                shot = browser.execute_cdp_cmd(
-                    "Page.captureScreenshot", {"clip": cut, "captureBeyondViewport": True}
-                )
+                shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": cut, "captureBeyondViewport": True})
                 (DOCS / f"report-{name}.png").write_bytes(base64.b64decode(shot["data"]))
                 print(json.dumps({"picture": f"docs/report-{name}.png", "height": height}))
         finally:
@@ -134,9 +126,7 @@ def screenshots(page: Path) -> None:
 
 def main() -> None:
     """Make the pictures that were asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", metavar="PICTURE", help="speedup, timeline, report; default: all")
     which = parser.parse_args().which or ["speedup", "timeline", "report"]
     with tempfile.TemporaryDirectory() as name:

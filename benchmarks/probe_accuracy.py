@@ -1,7 +1,7 @@
-"""How exact the probe is, beside its peers: ``python benchmarks/probe_accuracy.py`` (pip install '.[peers]').
+"""How exact the probe is, beside its peers: ``python benchmarks/probe_accuracy.py`` (pip install . --group peers).
 
 Ground truth is native code that holds the GIL for a known share of each period and measures that share with the
-clock (`gilcmp._gil.alternate`). gilcmp gets 0.5 s a case. Peers get 3 s each, in a process of their own, at their
+clock (`gilcmp.watch._gil.alternate`). gilcmp gets 0.5 s a case. Peers get 3 s each, in a process of their own, at their
 best settings; those that are not installed, or fail here, are named. What each costs is the time that a fixed
 amount of work takes beside it, over the time without, alternating.
 """
@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gilcmp
-from gilcmp import _gil
-from gilcmp.estimate import middle
-from gilcmp.probe import best_pace
+from gilcmp.base.median import middle
+from gilcmp.probing.probe import best_pace
+from gilcmp.watch import _gil
 
 PERIODS = (40e-6, 1e-3, 10e-3)
 DUTIES = (0.0, 0.10, 0.25, 0.50, 0.75, 0.90, 1.0)
@@ -181,9 +181,7 @@ def slowdown(tool: str) -> float:
 
 def cost_inside(tool: str) -> float:
     """Switch a tool of this process on and off, every 15 ms of work."""
-    done = subprocess.run(
-        command(tool, "--cost", tool), capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run(command(tool, "--cost", tool), capture_output=True, text=True, timeout=120, check=False)
     return float(done.stdout.split()[-1]) if done.returncode == 0 and done.stdout else float("nan")
 
 
@@ -289,14 +287,8 @@ def main() -> None:
 
     print(f"\nworst error by period, in points, and what it costs (peers: {THEIRS:.0f} s a case):")
     print("                      " + "".join(f"{period * 1e3:8.2f} ms" for period in PERIODS) + "   slowdown")
-    worst = [
-        max(abs(r["held"] - r["truth"]) * 100 for r in rows if r["period"] == period) for period in PERIODS
-    ]
-    print(
-        "  gilcmp              "
-        + "".join(f"{value:11.2f}" for value in worst)
-        + f"   {slowdown('gilcmp'):.3f}x"
-    )
+    worst = [max(abs(r["held"] - r["truth"]) * 100 for r in rows if r["period"] == period) for period in PERIODS]
+    print("  gilcmp              " + "".join(f"{value:11.2f}" for value in worst) + f"   {slowdown('gilcmp'):.3f}x")
     for peer in filter(None, arguments.peers.split(",")):
         reason = available(peer)
         if reason:

@@ -26,8 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 import gilcmp
-from gilcmp import _gil, kernels
-from gilcmp.estimate import Estimate, median
+from gilcmp import kernels
+from gilcmp.judge.estimate import Estimate, median
+from gilcmp.watch import _gil
 
 
 def nogil(pieces: int) -> None:
@@ -188,9 +189,7 @@ def _three_digits(value: Estimate) -> str:
 
 def main() -> None:
     """Measure, and print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=", ".join(PROGRAMS))
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=1.0)
@@ -201,9 +200,7 @@ def main() -> None:
         print(half_held(options.strokes))
         return
     names = options.programs or list(PROGRAMS)
-    table = Table(
-        "program", "times as long, recorded [95 %]", "control, not recorded", box=None, header_style="dim"
-    )
+    table = Table("program", "times as long, recorded [95 %]", "control, not recorded", box=None, header_style="dim")
     for name in names:
         found = cost(name, options.pairs, options.seconds, options.pace)
         table.add_row(name, *map(_three_digits, found))

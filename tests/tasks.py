@@ -33,6 +33,12 @@ def dies_in_a_worker(parent):
     return parent
 
 
+def stops_in_a_worker(parent):
+    if os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return parent
+
+
 def lock_in_a_worker(parent):
     """An answer that cannot be sent back."""
     return threading.Lock() if os.getpid() != parent else parent

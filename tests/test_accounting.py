@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-from conftest import observation
-from gilcmp import accounting
-from gilcmp.accounting import Bystanders, Sample, has_run_delay, mark, measured, observe
+from gilcmp.measure import clocks as accounting
+from gilcmp.measure.clocks import Sample, has_run_delay, mark, measured, observe
 
 HERE = os.getpid()
 
@@ -61,14 +60,6 @@ def test_clocks_that_run_apart_do_not_make_negative_times():
     seen = observe([sample(1, 0, 100, 130, 20)], 0, 100, 90, round_number=1)
     assert seen.blocked == 0
     assert seen.harness == 0
-
-
-def test_missing_cores():
-    assert observation(cores=1.0, delay=1.0).missing_cores(2, 2) == pytest.approx(1.0)
-    assert observation(cores=1.9, delay=0.5).missing_cores(2, 2) == pytest.approx(0.1)
-    assert observation(cores=1.0, delay=0.3, harness=0.3).missing_cores(2, 2) == 0
-    assert observation(cores=1.9, delay=1.9, foreign=0.5).missing_cores(2, 4) == pytest.approx(0.5)
-    assert observation(cores=1.0, delay=None, foreign=0.5).missing_cores(4, 1) == 0
 
 
 def test_measured_counts_the_callers_cpu_time():
@@ -153,20 +144,3 @@ def test_linux_tells_run_delay_or_says_that_it_does_not():
     assert has_run_delay() in (True, False)
     if sys.platform != "linux":
         assert not has_run_delay()
-
-
-def test_bystanders_are_counted_in_cpus(monkeypatch):
-    readings = iter([(10.0, 5.0, 100.0), (10.5, 6.0, 101.0), (13.0, 6.0, 102.0)])
-    monkeypatch.setattr(Bystanders, "_read", lambda self: next(readings))
-    bystanders = Bystanders()
-    bystanders._cpus = 2
-    assert bystanders.lap() == pytest.approx(
-        0.5
-    )  # 2 CPUs: half a second idle, one ours, half a second others'
-    assert bystanders.lap() == 0.0
-
-
-def test_bystanders_reads_this_machine():
-    bystanders = Bystanders()
-    assert bystanders._cpus >= 1
-    assert bystanders.lap() >= 0.0

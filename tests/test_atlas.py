@@ -14,7 +14,7 @@ import gilcmp
 from gilcmp import AtlasError
 from test_cli import call, process
 
-module = import_module("gilcmp.atlas")  # gilcmp.atlas is the function
+module = import_module("gilcmp.probing.atlas")
 needs_gil = pytest.mark.skipif(not gilcmp.environment().gil_enabled, reason="without a GIL nothing is held")
 
 
@@ -171,7 +171,7 @@ def test_ctrl_c_keeps_what_was_probed(monkeypatch):
             raise KeyboardInterrupt
         probed.append(call)
 
-    monkeypatch.setattr(sys.modules["gilcmp.atlas"], "probe", probe)
+    monkeypatch.setattr(sys.modules["gilcmp.probing.atlas"], "probe", probe)
     with pytest.raises(KeyboardInterrupt) as stopped:
         gilcmp.atlas("stdlib")
     assert len(stopped.value.atlas) == 3

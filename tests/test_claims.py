@@ -20,8 +20,9 @@ import pytest
 from attrs import evolve
 
 import gilcmp
-from gilcmp import _gil, cli
-from gilcmp.claims.claim import (
+from conftest import seen_well
+from gilcmp.cli import main as cli
+from gilcmp.experiments.claim import (
     CANNOT,
     CONFIRMED,
     DIFFERS,
@@ -37,18 +38,17 @@ from gilcmp.claims.claim import (
     count_down,
     settled,
 )
-from gilcmp.claims.suite import CLAIMS, Claims, read_expected
-from gilcmp.estimate import Estimate
-from gilcmp.probe import switch_interval
-from gilcmp.results import ResultError
-from gilcmp.show.claims import figure
-from gilcmp.strategies import strategies
+from gilcmp.experiments.results import Claims
+from gilcmp.experiments.suite import CLAIMS, read_expected
+from gilcmp.judge.estimate import Estimate
+from gilcmp.measure.strategies import strategies
+from gilcmp.probing.probe import switch_interval
+from gilcmp.saved.reading import ResultError
+from gilcmp.watch import _gil
 
-suite = import_module("gilcmp.claims.suite")
+suite = import_module("gilcmp.experiments.suite")
 HERE = Conditions(seconds=0.5, cpus=2.0, gil=True)
-QUICK = sorted(
-    set(CLAIMS) - {"asyncio-io", "processes", "release-threshold"}
-)  # those take their time whatever
+QUICK = sorted(set(CLAIMS) - {"asyncio-io", "processes", "release-threshold"})  # those take their time whatever
 # with a budget of minutes these go on until they are interrupted
 LONG = sorted(
     name
@@ -95,10 +95,12 @@ def test_a_conclusion_depends_on_the_lock():
 
 
 def test_an_interval_over_the_limit_is_no_answer():
-    assert above(Estimate(2.0, 1.4, 2.1, 9), 1.5)
+    assert above(Estimate(2.0, 1.6, 2.1, 9), 1.5)
     assert not above(Estimate(1.0, 0.9, 1.1, 9), 1.5)
     with pytest.raises(Unclear, match=r"may be below 1\.5 or above"):
         above(Estimate(1.4, 1.3, 1.6, 9), 1.5)
+    with pytest.raises(Unclear):
+        above(Estimate(1.51, 1.0, 2.0, 9), 1.5)
 
 
 def test_a_starved_cell_is_no_answer(run):
@@ -135,9 +137,7 @@ def test_an_unclear_experiment_is_tried_again():
     assert len(tries) == 4
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("no sockets"), RuntimeError("can't start new thread"), MemoryError("m")]
-)
+@pytest.mark.parametrize("error", [OSError("no sockets"), RuntimeError("can't start new thread"), MemoryError("m")])
 def test_what_a_system_refuses_cannot_be_tested(error):
     def refuse(at):
         raise error
@@ -154,7 +154,7 @@ def test_a_helper_that_a_busy_machine_does_not_let_finish(monkeypatch):
     monkeypatch.setattr(subprocess, "run", starved)
     (result,) = gilcmp.claims("convoy", budget=10)
     assert result.verdict == CANNOT
-    assert result.verdict.reason == "a process of its own took longer than 30 s"
+    assert result.verdict.reason == "the client failed: it took longer than 30 s"
 
 
 def test_ctrl_c_keeps_what_was_finished(monkeypatch):
@@ -170,12 +170,12 @@ def test_ctrl_c_keeps_what_was_finished(monkeypatch):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"names": "nope"}, "claim must be one of one-at-a-time, .*, got 'nope'"),
-    ({"budget": 0}, "budget must be from 1 to 1e5 seconds, got 0"),
+    ({"budget": 0}, "budget must be from 1 to 100000 seconds, got 0"),
     ({"budget": math.nan}, "budget must be"),
     ({"budget": "long"}, "budget must be"),
 ])  # fmt: skip
 def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         gilcmp.claims(**arguments)
 
 
@@ -196,10 +196,24 @@ def test_native_counting_with_and_without_a_lock():
 
 
 def test_the_sampler_counts_who_had_the_lock():
+    if not gilcmp.environment().gil_enabled or gilcmp.environment().free_threaded:
+        pytest.skip("without a GIL nobody has it")
     sampler = _gil.Sampler(1e-6, 1.0)
     _gil.hold_gil(0.02)
     assert sampler.stop()["switches"] <= 5  # another thread of the process may look in
     over, turns = threading.Event(), threading.Event()
+
+    def watch():
+        sampler = _gil.Sampler(1e-6, 1.0)
+        for _ in range(50):
+            turns.clear()
+            assert turns.wait(60)
+            _gil.hold_gil(50e-6)  # long enough to be seen
+        return sampler.stop()
+
+    def looked_often(counts):
+        seen = counts["held"] + counts["other"] + counts["free"]
+        return counts["dropped"] < 1e-3 and seen / counts["samples"] < 5e-6
 
     def other():
         while not over.is_set():
@@ -208,20 +222,11 @@ def test_the_sampler_counts_who_had_the_lock():
     thread = threading.Thread(target=other)
     thread.start()
     try:
-        sampler = _gil.Sampler(1e-6, 1.0)
-        for _ in range(50):
-            turns.clear()
-            assert turns.wait(60)
-        counts = sampler.stop()
+        counts = seen_well(watch, looked_often)
     finally:
         over.set()
         thread.join()
-    if (
-        gilcmp.environment().gil_enabled
-        and not gilcmp.environment().free_threaded
-        and counts["dropped"] < 1e-3
-    ):
-        assert counts["switches"] >= 50
+    assert counts["switches"] >= 45
 
 
 def test_switch_interval_comes_back():
@@ -240,13 +245,11 @@ def test_switch_interval_comes_back():
     (Figure("f", math.nan, "/s"), "-"),
 ])  # fmt: skip
 def test_figures_as_text(one, text):
-    assert figure(one) == text
+    assert one.shown == text
 
 
 def test_a_table_shows_verdicts_reasons_and_figures():
-    result = suite._tested(
-        _made_up(lambda at: at.conclude(True, "so it is", Figure("speed", 2.0, "x"))), HERE, "3.x"
-    )
+    result = suite._tested(_made_up(lambda at: at.conclude(True, "so it is", Figure("speed", 2.0, "x"))), HERE, "3.x")
     other = evolve(result, python="3.yt", verdict=Outcome(gilcmp.Verdict(DIFFERS, "other")).verdict)
     text = str(Claims([result, other], gilcmp.environment()))
     assert "made-up: Something." in text
@@ -304,8 +307,8 @@ def test_ctrl_c_leaves_no_server_pool_or_thread(name):
     # a script's background job ignores Ctrl-C, and hands that down
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import sys; from gilcmp import cli\n"
-        "import gilcmp.claims.suite\n"
+        "import sys; from gilcmp.cli import main as cli\n"
+        "import gilcmp.experiments.suite\n"
         "print('ready', flush=True)\n"
         f"cli.main(['claims', '{name}', '--budget', '1000s'])"
     )

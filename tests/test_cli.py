@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gilcmp
-from gilcmp import cli, results
+from gilcmp.base import files
+from gilcmp.cli import main as cli
 
 QUICK = ["--size", "small", "--workers", "1,2", "--budget", "300ms"]
 
@@ -56,9 +57,7 @@ def test_options_choose_the_cells(capsys):
     )  # fmt: skip
     run = json.loads(out)
     keys = {(cell["implementation"], cell["strategy"], cell["workers"]) for cell in run["cells"]}
-    assert keys == {
-        (name, *key) for name in ("python", "cython_gil") for key in (("serial", 1), ("threads", 3))
-    }
+    assert keys == {(name, *key) for name in ("python", "cython_gil") for key in (("serial", 1), ("threads", 3))}
     assert run["settings"]["seed"] == 4
     assert {cell["tasks"] for cell in run["cells"]} == {8}
     assert code in (0, 3)
@@ -73,9 +72,7 @@ def test_a_function_by_name():
 
 
 def test_what_measured_code_prints_stays_out_of_the_results():
-    done = process(
-        "compare", "tasks:prints", "--tasks", "2", "--workers", "2", "--budget", "500ms", "-o", "-"
-    )
+    done = process("compare", "tasks:prints", "--tasks", "2", "--workers", "2", "--budget", "500ms", "-o", "-")
     assert {cell["strategy"] for cell in json.loads(done.stdout)["cells"]} == {
         "serial",
         "threads",
@@ -83,9 +80,7 @@ def test_what_measured_code_prints_stays_out_of_the_results():
     }
     assert "printed" in done.stderr
     assert "written" in done.stderr
-    done = process(
-        "probe", "tasks.prints()", "-s", "import tasks; print('set up')", "--budget", "20ms", "--json", "-"
-    )
+    done = process("probe", "tasks.prints()", "-s", "import tasks; print('set up')", "--budget", "20ms", "--json", "-")
     assert json.loads(done.stdout)[0]["calls"] > 0
     assert "set up" in done.stderr
     done = process("probe", "tasks.prints()", "-s", "import tasks", "--budget", "20ms")
@@ -150,7 +145,7 @@ odd_words = st.sampled_from(
 def test_fuzzed_arguments(capsys, monkeypatch, tmp_path, words):
     """Whatever is typed: a clear line and code 2, or something that works; nothing is measured here."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gilcmp.commands.compare._measure", lambda session: session.comparison())
+    monkeypatch.setattr("gilcmp.cli.compare._measure", lambda session: session.comparison())
     code, _, err = call(capsys, *words)
     assert code in (0, 2, 3)
     assert "Traceback" not in err
@@ -183,10 +178,7 @@ def test_list(capsys):
 
 
 def test_list_says_why_something_is_not_available(capsys, monkeypatch):
-    kernels_module = sys.modules["gilcmp.kernels"]
-    monkeypatch.setattr(
-        kernels_module, "unavailable", lambda name: "no NumPy here" if name == "numpy" else None
-    )
+    monkeypatch.setattr("gilcmp.compute.kernel.unavailable", lambda name: "no NumPy here" if name == "numpy" else None)
     assert "not available: no NumPy here" in call(capsys, "list")[1]
 
 
@@ -225,14 +217,14 @@ def test_a_full_disk_at_the_end_keeps_probes_elsewhere(capsys, tmp_path, monkeyp
     target, spare = tmp_path / "probe.json", tmp_path / "spare"
     spare.mkdir()
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(spare))
-    replace_file = results.replace_file
+    replace_file = files.replace_file
 
     def full(path, text):
         if str(path) == str(target):
             raise OSError(28, "No space left on device")
         replace_file(path, text)
 
-    monkeypatch.setattr(results, "replace_file", full)
+    monkeypatch.setattr(files, "replace_file", full)
     code, _, err = call(capsys, "probe", "pass", "--budget", "20ms", "--json", str(target))
     assert code == 2
     assert "No space left" in err
@@ -298,3 +290,34 @@ def test_a_terminal_gets_a_progress_bar_and_quiet_does_not():
         assert child.wait(timeout=60) in (0, 3)
         assert (b"s left" in shown) is not quiet
         assert b"cython_nogil" in shown
+
+
+def test_what_is_kept_elsewhere_follows_no_link_and_has_no_name_that_can_be_guessed(tmp_path, monkeypatch, capsys):
+    from pathlib import Path
+
+    from gilcmp.cli.output import save
+
+    target, elsewhere = tmp_path / "precious", tmp_path / "tmp"
+    target.write_text("precious")
+    elsewhere.mkdir()
+    for ending in ("", ".json"):
+        (elsewhere / f"gilcmp-{os.getpid()}{ending}").symlink_to(target)
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+
+    def write(path):
+        if "nowhere" in str(path):
+            raise OSError(28, "No space left on device")
+        Path(path).write_text("measured")
+
+    assert save(write, "nowhere.json") == 2
+    kept = capsys.readouterr().err.rpartition("it is kept in ")[2].strip().strip("'")
+    assert Path(kept).read_text() == "measured"
+    assert target.read_text() == "precious"
+
+    def never(path):
+        raise OSError(28, "No space left on device")
+
+    before = sorted(elsewhere.iterdir())
+    assert save(never, "nowhere.json") == 2
+    assert "nor to" in capsys.readouterr().err
+    assert sorted(elsewhere.iterdir()) == before

@@ -20,11 +20,16 @@ import pytest
 
 import gilcmp
 import tasks
+from conftest import observation
 from gilcmp import kernels
-from gilcmp.jobs import Job, implementation_names, kernel_jobs
+from gilcmp.measure.jobs import Job, make_jobs
+from gilcmp.measure.request import KernelWork, implementation_names
+from gilcmp.measure.running import RunningCell, note
+from gilcmp.measure.strategies import strategies
 
-compare_module = import_module("gilcmp.compare")  # gilcmp.compare is the function
-jobs_module = import_module("gilcmp.jobs")
+compare_module = import_module("gilcmp.measure.session")
+jobs_module = import_module("gilcmp.measure.jobs")
+request_module = import_module("gilcmp.measure.request")
 
 QUICK = {"budget": 0.3, "size": "small", "workers": [1, 2]}
 
@@ -52,10 +57,12 @@ def test_every_cell_is_measured_and_checked():
 
 
 def test_nothing_is_left_behind():
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     before, frozen = dict(os.environ), gc.get_freeze_count()
     gilcmp.compare("count", **QUICK)
-    assert threading.active_count() == threads
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(10)  # one of a pool may be on its way out
+        assert not thread.is_alive(), thread
     assert multiprocessing.active_children() == []
     assert gc.get_freeze_count() <= frozen
     assert dict(os.environ) == before
@@ -75,10 +82,9 @@ def test_cells_are_found_by_any_of_their_names():
 
 
 def test_order_is_shuffled_and_mirrored_and_keeps_implementations_together():
-    plans = [
-        SimpleNamespace(job=SimpleNamespace(implementation=name), n=n) for name in "abcd" for n in range(5)
-    ]
-    orders = compare_module._orders(plans, 3)
+    jobs = [SimpleNamespace(implementation=name, fine=False) for name in "abcd"]
+    plans = [SimpleNamespace(job=job, n=n) for job in jobs for n in range(5)]
+    orders = compare_module.orders(plans, 3)
     first, second, third, fourth = (next(orders) for _ in range(4))
     assert second == first[::-1]
     assert fourth == third[::-1]
@@ -87,6 +93,42 @@ def test_order_is_shuffled_and_mirrored_and_keeps_implementations_together():
         assert sorted(map(id, order)) == sorted(map(id, plans))
         names = [plan.job.implementation for plan in order]
         assert [name for name, _ in groupby(names)] == list(dict.fromkeys(names))
+
+
+def test_a_quick_serial_cell_has_a_turn_on_both_sides_of_each_other():
+    job = SimpleNamespace(implementation="a", fine=True)
+    plans = [SimpleNamespace(job=job, n=n) for n in range(4)]
+    orders = compare_module.orders(plans, 3)
+    first, second = next(orders), next(orders)
+    assert second == first[::-1]
+    assert [plan.n for plan in first[::2]] == [0] * 4
+    assert sorted(plan.n for plan in first[1::2]) == [1, 2, 3]
+
+
+def running(strategy, workers=1, **changes):
+    return RunningCell(make_job(fine=True, repeats=3, **changes), strategies[strategy], workers)
+
+
+def test_a_cell_is_noted_with_the_serial_turns_beside_it():
+    serial, threads, processes = running("serial"), running("threads", 2), running("processes", 2)
+    threads.job = processes.job = serial.job
+    walls = iter([1.0, 4.0, 3.0, 6.0, 5.0])
+    turns = [(cell, observation(1, wall=next(walls))) for cell in (serial, threads, serial, processes, serial)]
+    note(turns, 0.5)
+    assert [seen.wall for seen in serial.seen] == [3.0]
+    assert serial.seen[0].cpu == 3.0
+    assert [(seen.wall, seen.serial) for seen in threads.seen] == [(4.0, threads.passes * 2.0)]
+    assert [(seen.wall, seen.serial) for seen in processes.seen] == [(6.0, processes.passes * 4.0)]
+    assert {seen.foreign for cell in (serial, threads, processes) for seen in cell.seen} == {0.5}
+    assert threads.record().work == threads.passes * serial.record().work
+
+
+def test_a_turn_that_failed_beside_it_leaves_the_cell_its_round():
+    serial, threads = running("serial"), running("threads", 2)
+    threads.job = serial.job
+    note([(serial, None), (threads, observation(1)), (serial, observation(1))], 0.0)
+    assert threads.seen[0].serial is None
+    assert len(serial.seen) == 1
 
 
 def test_function_with_tasks_gets_each_once_a_pass():
@@ -183,7 +225,7 @@ def test_an_interrupted_round_counts_for_no_cell():
 
 
 def test_a_wrong_answer_is_an_error_not_a_number(monkeypatch):
-    monkeypatch.setattr("gilcmp._kernels_np.count", lambda n: n + 1)
+    monkeypatch.setattr("gilcmp.compute.in_numpy.count", lambda n: n + 1)
     with pytest.raises(gilcmp.WrongAnswer, match="count, numpy: the answer is 10001, it should be 10000"):
         gilcmp.compare("count", implementations="numpy", **QUICK)
 
@@ -210,9 +252,7 @@ def test_check_judges_the_answers_of_functions():
 
 
 def test_custom_strategies_join():
-    found = gilcmp.compare(
-        "count", strategies={"mine": ThreadPoolExecutor}, implementations="python", **QUICK
-    )
+    found = gilcmp.compare("count", strategies={"mine": ThreadPoolExecutor}, implementations="python", **QUICK)
     assert {cell.strategy for cell in found} == {"serial", "mine"}
     assert found["mine", 2].record.shares_gil == found.environment.gil_enabled
 
@@ -257,8 +297,8 @@ def test_a_round_is_measured_however_small_the_budget():
         ({"workers": []}, "workers must hold at least one number"),
         ({"workers": "two"}, "workers must be an integer, got str"),
         ({"workers": [1.5]}, "workers must be an integer, got float"),
-        ({"budget": 0}, "budget must be above 0"),
-        ({"budget": float("nan")}, "budget must be above 0"),
+        ({"budget": 0}, "budget must be from 1e-06"),
+        ({"budget": float("nan")}, "budget must be from 1e-06"),
         ({"budget": "10"}, "budget must be a number of seconds, got '10'"),
         ({"budget": True}, "budget must be a number of seconds"),
         ({"seed": -1}, "seed must be from 0"),
@@ -321,16 +361,19 @@ def make_job(**changes):
 
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("repeats", [1, 2, 5])
-def test_repeats_do_every_task_so_often_and_are_checked_in_order(batched, repeats):
+@pytest.mark.parametrize("batches", [None, 1, 2, 3, 7])
+def test_repeats_do_every_task_so_often_and_are_checked_in_order(batched, repeats, batches):
     checked = []
     job = make_job(batched=batched, repeats=repeats, verify=checked.append)
-    function, listed = job.round_work()
-    job.check([function(task) for task in listed])
+    function, listed = job.round_work(batches=batches)
+    if batched:
+        assert len(listed) == min(batches or 3, 3)
+    job.check([function(task) for task in listed], batches=batches)
     assert checked == [[0, 2, 4]] * repeats
     pickle.dumps((function, listed))
 
 
-@pytest.mark.parametrize(("seconds", "repeats"), [(0.5, 1), (0.02, 1), (0.01, 4), (0.0001, 400)])
+@pytest.mark.parametrize(("seconds", "repeats"), [(0.5, 1), (0.02, 1), (0.005, 2), (0.0001, 60)])
 def test_short_passes_are_repeated(clock, seconds, repeats):
     def work(task):
         clock.now += seconds / 3
@@ -341,17 +384,17 @@ def test_short_passes_are_repeated(clock, seconds, repeats):
 
 
 def test_twins_get_the_same_work():
-    held, free = kernel_jobs(kernels["count"], ["cython_gil", "cython_nogil"], None, 0, 16)
+    held, free = make_jobs(KernelWork(kernels["count"], ("cython_gil", "cython_nogil"), None), 0, 16)
     assert (held.size, held.repeats, held.tasks) == (free.size, free.repeats, free.tasks)
 
 
 def test_implementations_come_in_the_registrys_order():
-    assert implementation_names(kernels["pi"], ["cython_nogil", "python"]) == ["python", "cython_nogil"]
+    assert implementation_names(kernels["pi"], ["cython_nogil", "python"]) == ("python", "cython_nogil")
 
 
 def test_an_unavailable_implementation_says_why(monkeypatch):
-    monkeypatch.setattr(jobs_module, "unavailable", lambda name: "no NumPy" if name == "numpy" else None)
-    assert implementation_names(kernels["pi"], None) == ["python", "cython_gil", "cython_nogil"]
+    monkeypatch.setattr(request_module, "unavailable", lambda name: "no NumPy" if name == "numpy" else None)
+    assert implementation_names(kernels["pi"], None) == ("python", "cython_gil", "cython_nogil")
     with pytest.raises(ValueError, match="'numpy' is not available: no NumPy"):
         implementation_names(kernels["pi"], ["numpy"])
 
@@ -361,7 +404,7 @@ def test_numpys_blas_keeps_to_one_thread_meanwhile():
 
     np.dot(np.ones(3), np.ones(3))
     before = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
-    with compare_module._one_blas_thread():
+    with compare_module.one_blas_thread():
         during = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
         assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
     assert during == [1] * len(before)
@@ -413,3 +456,15 @@ def test_an_unguarded_script_is_told_what_it_lacks(tmp_path):
     )
     assert 'if __name__ == "__main__":' in done.stdout, done.stderr
     assert done.stdout.count("\n") == 1, "the workers must not measure anything themselves"
+
+
+def test_without_a_sampler_the_cells_are_measured_and_their_lock_is_unknown(monkeypatch):
+    """No thread to be had for it, or an interpreter whose lock cannot be watched."""
+
+    def refuse(*_):
+        raise MemoryError("no memory, or no thread, for the sampler")
+
+    monkeypatch.setattr("gilcmp.watch._gil.Sampler", refuse)
+    found = gilcmp.compare("count", implementations=["cython_gil"], strategies="threads", **QUICK)
+    assert found["threads", 2].rounds
+    assert found["threads", 2].record.gil_held is None

@@ -12,10 +12,12 @@ from attrs import evolve
 
 import gilcmp
 from conftest import made_up_run, observation, record
-from gilcmp import cli
-from gilcmp.diff import ratio_of_medians
-from gilcmp.results import ResultError, to_json
-from gilcmp.show.diff import CSV_FIELDS, diff_csv, diff_json, diff_markdown, differs
+from gilcmp.cli import main as cli
+from gilcmp.judge.diff import CSV_FIELDS
+from gilcmp.judge.differences import differs
+from gilcmp.judge.ratios import ratio_of_medians
+from gilcmp.saved.reading import ResultError
+from gilcmp.saved.run import to_json
 
 
 def rounds(wall, seed=0, n=12, spread=0.02, cores=1.0):
@@ -58,8 +60,8 @@ def test_the_lock_and_what_it_changed_come_first():
     with_lock = with_gil(comparison(threads=0.1), enabled=True)
     without = with_gil(comparison(serial=0.12, threads=0.061), enabled=False)
     found = gilcmp.diff(with_lock, without)
-    for text in (str(found), diff_markdown(found)):
-        first, threads, serial = text.splitlines()[:3]
+    for text in (str(found), found.to_markdown()):
+        first, threads, serial = [line for line in text.splitlines() if line][:3]
         assert first == "The GIL is on in run 1 and off in run 2."
         assert threads.startswith("  speed-up by threads, times that of run 1: cython_nogil 1.9")
         assert serial.startswith("  time in one thread, times that of run 1: cython_nogil 1.2")
@@ -67,23 +69,18 @@ def test_the_lock_and_what_it_changed_come_first():
 
 
 def test_no_difference_is_what_chance_explains():
-    from gilcmp.diff import CellDiff, RunDiff
-    from gilcmp.estimate import Estimate
-    from gilcmp.show.diff import reading
+    from gilcmp.judge.differences import CellDiff, RunDiff, reading
+    from gilcmp.judge.estimate import Estimate
 
     def found(*times):
         cells = tuple(
-            CellDiff(
-                ("pi", "python", "serial", n), Estimate(*time, 12), Estimate(math.nan, math.nan, math.nan, 0)
-            )
+            CellDiff(("pi", "python", "serial", n), Estimate(*time, 12), Estimate(math.nan, math.nan, math.nan, 0))
             for n, time in enumerate(times)
         )
         return reading(RunDiff("b", cells, (), (), ()))
 
     inside, outside, far = (1.0, 0.9, 1.1), (1.2, 1.1, 1.31), (2.0, 1.9, 2.1)
-    assert found(*[inside] * 38, *[outside] * 2).startswith(
-        "no difference in 40 cells: 2 of 40 95 % intervals miss 1"
-    )
+    assert found(*[inside] * 38, *[outside] * 2).startswith("no difference in 40 cells: 2 of 40 95 % intervals miss 1")
     assert found(*[inside] * 30, *[outside] * 10).startswith("10 of 40 cells differ (*)")
     assert found(*[inside] * 39, far).startswith("1 of 40 cells differ (*)")
 
@@ -172,12 +169,12 @@ def test_formats(tmp_path):
     comparison(threads=0.08, extra=[record("python", "serial", 1, rounds(0.1))]).save(other)
     found = gilcmp.diff(first, str(other))
     assert found.names == ("a.json", "b.json")
-    rows = list(csv.DictReader(diff_csv(found).splitlines()))
+    rows = list(csv.DictReader(found.to_csv().splitlines()))
     assert tuple(rows[0]) == CSV_FIELDS
     assert [row["note"] for row in rows] == ["", "", "only in b.json"]
     assert float(rows[1]["time"]) == pytest.approx(1.6, rel=0.1)
-    assert json.loads(diff_json(found))["runs"][0]["cells"][0]["speedup"]["value"] is None
-    markdown = diff_markdown(found)
+    assert json.loads(found.to_json())["runs"][0]["cells"][0]["speedup"]["value"] is None
+    markdown = found.to_markdown()
     assert "| pi cython_nogil threads x 2 |" in markdown
     assert "b.json against a.json" in markdown
 
@@ -267,9 +264,7 @@ def test_anybodys_benchmark_files_are_read(tmp_path):
     b = benchmark_file(tmp_path / "b.json", benchmark(data=data[1]), machine={"python_version": "3.14.0"})
     c = benchmark_file(tmp_path / "c.json", benchmark(data=slow))
     found = gilcmp.diff(a, b, c)
-    assert [(one.name, one.values) for one in found.environment] == [
-        ("python", ("3.13.0", "3.14.0", "3.13.0"))
-    ]
+    assert [(one.name, one.values) for one in found.environment] == [("python", ("3.13.0", "3.14.0", "3.13.0"))]
     same, slower = found.runs
     key = ("test_a.py::test_one", "benchmark", "serial", 1)
     assert same.cells[0].key == key
@@ -294,7 +289,7 @@ def test_a_benchmark_without_its_rounds_is_refused_with_the_remedy(tmp_path):
 
 
 def test_cells_in_a_benchmark_file_are_the_same_as_in_a_run(tmp_path):
-    from gilcmp.suites import facts
+    from gilcmp.testing.suites import facts
 
     original = comparison()
     rows = [

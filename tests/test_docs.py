@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import gilcmp
-from gilcmp import verdict
-from gilcmp.results import save_run
+from gilcmp.judge import verdict
+from gilcmp.saved.run import save_run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,9 +31,7 @@ def started(tmp_path_factory, run):
 
     def start(arguments, folder):
         words = [sys.executable, *arguments]
-        return folder, subprocess.run(
-            words, capture_output=True, text=True, timeout=100, check=False, cwd=folder
-        )
+        return folder, subprocess.run(words, capture_output=True, text=True, timeout=100, check=False, cwd=folder)
 
     with ThreadPoolExecutor(3) as threads:
         found = {}
@@ -87,7 +85,7 @@ def prepared_example(number, folder):
 def test_commands_work(command, started):
     words = shlex.split(command)[1:]
     if words[0] == "report":
-        pytest.importorskip("bokeh")
+        pytest.importorskip("matplotlib")
     _, done = started(command)
     assert done.returncode in (0, 3), done.stderr
     assert done.stdout or "-o" in words
@@ -126,7 +124,7 @@ def test_no_link_between_the_documents_is_dead():
 def test_every_verdict_and_kernel_is_explained():
     for word in (*verdict.WORDS, *gilcmp.kernels):
         assert f"| `{word}` |" in README, word
-    for word in import_module("gilcmp.probe").WORDS:
+    for word in import_module("gilcmp.probing.probe_result").WORDS:
         assert f"`{word}`" in README, word
 
 

@@ -10,7 +10,9 @@ import sysconfig
 import pytest
 
 import gilcmp
-from gilcmp.environment import cpu_quota, gil_enabled
+from gilcmp.measure import cpus
+from gilcmp.measure.cpus import Bystanders, Quota, _Reading, cgroup_cpu_time, cpu_quota
+from gilcmp.measure.machine import gil_enabled
 
 
 def lay_out(root, cgroup, mounts, files):
@@ -105,9 +107,7 @@ def test_default_workers(cpus, steps):
     assert gilcmp.default_workers(cpus) == steps
 
 
-@pytest.mark.skipif(
-    not gilcmp.environment().free_threaded, reason="only a free-threaded build can have it off"
-)
+@pytest.mark.skipif(not gilcmp.environment().free_threaded, reason="only a free-threaded build can have it off")
 @pytest.mark.parametrize("how", ["option", "module"])
 def test_what_turned_the_gil_on_is_told(how, tmp_path):
     code = "import gilcmp; found = gilcmp.environment(); print(found.gil_enabled, '|', found.gil_culprit)"
@@ -138,3 +138,71 @@ def test_what_turned_the_gil_on_is_told(how, tmp_path):
     expected = "PYTHON_GIL=1 or -X gil=1" if how == "option" else "the module needs_gil"
     assert done.stdout.strip() == f"True | {expected}"
     assert gilcmp.environment().gil_culprit is None
+
+
+# ---- who else uses the CPUs ----
+
+
+def bystanders(monkeypatch, *readings, mask=2, quota=None):
+    """Bystanders that read what is given: time, idle, own CPU time, CPU time of the cgroup."""
+    left = iter(readings)
+    monkeypatch.setattr(Bystanders, "_read", lambda self: _Reading(*next(left)))
+    monkeypatch.setattr(cpus, "find_quota", lambda: quota)
+    found = Bystanders()
+    found._mask = mask
+    return found
+
+
+def test_bystanders_are_counted_in_cpus(monkeypatch):
+    found = bystanders(monkeypatch, (100.0, 10.0, 5.0, None), (101.0, 10.5, 6.0, None), (102.0, 13.0, 6.0, None))
+    assert found.lap() == pytest.approx(0.5)  # 2 CPUs: half a second idle, one ours, half a second others'
+    assert found.lap() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("idle", "group", "foreign"),
+    [
+        (
+            4.0,
+            1.0,
+            0.0,
+        ),  # 3 of 8 CPUs are busy with others, outside: there is room for the quota of 2 beside them
+        (0.5, 1.0, 0.5),  # 6.5 are: half a CPU of the quota cannot be had
+        (6.0, 2.0, 1.0),  # another process of the same cgroup uses a CPU's worth of the quota
+        (6.0, None, 0.0),  # what the cgroup used is not told
+    ],
+)
+def test_a_quota_is_taken_from_by_its_own_cgroup_and_by_a_full_machine(monkeypatch, idle, group, foreign):
+    quota = Quota(2.0, None)
+    none = None if group is None else 0.0
+    found = bystanders(monkeypatch, (0.0, 0.0, 0.0, none), (1.0, idle, 1.0, group), mask=8, quota=quota)
+    assert found.lap() == pytest.approx(foreign)
+
+
+def test_a_cgroup_tells_its_cpu_time(tmp_path):
+    assert cgroup_cpu_time(tmp_path) is None
+    (tmp_path / "cpuacct.usage").write_text("2500000000\n")
+    assert cgroup_cpu_time(tmp_path) == 2.5
+    (tmp_path / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1\n")
+    assert cgroup_cpu_time(tmp_path) == 1.5
+
+
+def test_under_a_quota_of_one_cpu_the_sampler_does_not_spin(monkeypatch):
+    from importlib import import_module
+
+    probe = import_module("gilcmp.probing.probe")
+    monkeypatch.setattr(cpus, "cpus_allowed", lambda: 8)
+    for quota, pace in (
+        (None, probe.PACE),
+        (8.0, probe.PACE),
+        (1.0, probe.SHARED_PACE),
+        (1.5, probe.SHARED_PACE),
+    ):
+        monkeypatch.setattr(cpus, "cpu_quota", lambda quota=quota: quota)
+        assert probe.best_pace() == pace
+
+
+def test_bystanders_reads_this_machine():
+    found = Bystanders()
+    assert found._mask >= 1
+    assert found.lap() >= 0.0

@@ -40,9 +40,7 @@ def test_each_body_stands_once_and_the_twins_share_it():
 
 def test_stub_has_every_public_name_with_its_parameters():
     tree = ast.parse((ROOT / "src/gilcmp/_kernels.pyi").read_text())
-    stubbed = {
-        node.name: [a.arg for a in node.args.args] for node in tree.body if isinstance(node, ast.FunctionDef)
-    }
+    stubbed = {node.name: [a.arg for a in node.args.args] for node in tree.body if isinstance(node, ast.FunctionDef)}
     real = {
         name: list(inspect.signature(thing).parameters)
         for name, thing in vars(_kernels).items()
@@ -134,9 +132,7 @@ assert not failures, failures
 exec(code)
 print("fine")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == "fine", done.stderr
 
 
@@ -157,3 +153,28 @@ def test_import_is_quiet_and_leaves_a_free_threaded_build_alone():
 def test_build_is_told():
     assert re.match(r"(GCC|Clang|MSVC) ", _kernels.compiler)
     assert "/" not in _kernels.flags.replace("/O2", "").replace("/std:c11", "")
+
+
+def test_another_interpreter_leaves_the_chosen_instruction_set_alone():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent("""
+                import sys
+                from gilcmp import _kernels
+                _kernels.use_isa("baseline")
+                code = "from gilcmp import _kernels; assert _kernels.isa == 'baseline', _kernels.isa"
+                if sys.version_info >= (3, 13):
+                    import _interpreters as interpreters
+                    failure = interpreters.exec(interpreters.create("isolated"), code)
+                    assert failure is None, failure.formatted
+                else:
+                    import _xxsubinterpreters as interpreters
+                    interpreters.run_string(interpreters.create(isolated=True), code)
+                print("fine")
+            """),
+        ],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == "fine\n", done.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +19,6 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
     if path.stem not in ("__init__", "__main__")
 )
-# The one module that is nothing without its extra; all others import theirs when they draw.
-OF_AN_EXTRA = {"gilcmp.show.html_charts": "bokeh"}
 
 
 def python(code, *options):
@@ -31,11 +31,21 @@ def python(code, *options):
     )
 
 
-@pytest.mark.parametrize("module", [*MODULES, "gilcmp.show", "gilcmp"])
-def test_each_module_can_be_imported_alone(module):
-    if module in OF_AN_EXTRA:
-        pytest.importorskip(OF_AN_EXTRA[module])
-    done = python(f"import {module}", "-I")
+IMPORT_EACH = """
+import os
+for name in {names!r}:
+    child = os.fork()
+    if not child:
+        __import__(name)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, name
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process of its own for each would take a minute")
+def test_each_module_can_be_imported_alone():
+    """Each in a process of its own that has imported nothing else: no module counts on another to be there."""
+    done = python(IMPORT_EACH.format(names=[*MODULES, "gilcmp.show", "gilcmp"]), "-I")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -44,7 +54,6 @@ def test_importing_gilcmp_stays_light():
         "numpy",
         "rich",
         "matplotlib",
-        "bokeh",
         "click",
         "psutil",
         "cattrs",
@@ -63,14 +72,26 @@ def test_public_names_are_all_there_and_documented():
             assert inspect.getdoc(thing), name
 
 
-def test_functions_with_the_name_of_their_module_stay_functions():
-    """Importing gilcmp.compare the module must not hide gilcmp.compare the function."""
+def test_no_module_hides_a_public_name():
+    """Importing every module binds each to the package: none may be called like a public function."""
     done = python(
-        "import gilcmp, gilcmp.cli, gilcmp.compare, gilcmp.kernels\n"
-        "assert callable(gilcmp.compare), gilcmp.compare\n"
+        f"import importlib, gilcmp, types\n"
+        f"for name in {MODULES!r}: importlib.import_module(name)\n"
+        "assert not [name for name in gilcmp.__all__ if isinstance(getattr(gilcmp, name), types.ModuleType)]\n"
         "assert gilcmp.kernels['dot'].name == 'dot'\n"
     )
     assert done.stderr == ""
+
+
+def test_the_list_for_type_checkers_is_the_same():
+    """`__init__.pyi` names each public name and the module it lives in, as `__init__.py` does."""
+    listed = {
+        alias.asname: node.module
+        for node in ast.parse((PACKAGE / "__init__.pyi").read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert listed == {"__version__": "gilcmp._version", **gilcmp._HOME_OF}
 
 
 def test_typed_marker_and_stub_are_installed():
@@ -92,3 +113,10 @@ def test_numpy_is_not_needed_for_the_rest():
     )
     assert done.stdout.splitlines()[0] == "['cython_gil', 'cython_nogil', 'python']", done.stderr
     assert "'numpy' is not available" in done.stdout
+
+
+def test_nothing_else_is_imported_before_ctrl_c_is_looked_after():
+    before = "import sys, os, importlib; before = set(sys.modules)"
+    code = f"{before}; import gilcmp.__main__; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert set(done.stdout.split()) <= {"gilcmp", "gilcmp._version", "gilcmp.__main__"}

@@ -14,13 +14,13 @@ from attrs import evolve
 
 import gilcmp
 from gilcmp import Estimate, Probe, Stall
-from gilcmp.estimate import ratio_of_sums
-from gilcmp.testing import assert_max_stall, assert_releases_gil, hold_gil, release_gil
-from gilcmp.verdict import Verdict
+from gilcmp.judge.verdict import Verdict
+from gilcmp.testing.assertions import assert_max_stall, assert_releases_gil, hold_gil, release_gil
 from test_cli import call, process
 
-module = import_module("gilcmp.probe")  # gilcmp.probe is the function
-testing = import_module("gilcmp.testing")
+module = import_module("gilcmp.probing.probe")
+probe_result = import_module("gilcmp.probing.probe_result")
+testing = import_module("gilcmp.testing.assertions")
 GIL = gilcmp.environment().gil_enabled
 needs_gil = pytest.mark.skipif(not GIL, reason="without a GIL there is nothing to hold")
 
@@ -43,20 +43,23 @@ def found(held=1.0, time=0.01, usable=math.nan, stall=0.01, **changes):
         (found(held=0.89, usable=1.0), None, "releases partly"),
         (found(held=1.0), True, "holds, yields"),
         (found(held=1.0), False, "holds, blocks"),
-        (found(held=1.0, time=1e-6), None, "holds, blocks"),
+        (found(held=1.0, time=1e-6), None, "holds"),
+        (found(held=1.0), None, "holds"),
+        (found(held=0.002, usable=math.nan), None, "releases"),
     ],
 )
 def test_verdicts(monkeypatch, figures, lets_in, word):
-    monkeypatch.setattr(module, "gil_enabled", lambda: True)
-    verdict = module.judge_probe(figures, lambda: lets_in)
+    monkeypatch.setattr(probe_result, "gil_enabled", lambda: True)
+    verdict = probe_result.judge_probe(figures, lambda: lets_in)
+    assert "nan" not in verdict.reason
     assert verdict == word
     assert verdict.reason
-    assert word in module.WORDS
+    assert word in probe_result.WORDS
 
 
 def test_without_a_gil_the_share_attached_is_told(monkeypatch):
-    monkeypatch.setattr(module, "gil_enabled", lambda: False)
-    verdict = module.judge_probe(found(held=0.25), lambda: None)
+    monkeypatch.setattr(probe_result, "gil_enabled", lambda: False)
+    verdict = probe_result.judge_probe(found(held=0.25), lambda: None)
     assert verdict == "no GIL"
     assert "detached 75.0%" in verdict.reason
 
@@ -72,27 +75,18 @@ def test_no_core_for_the_sampler_is_starved_and_few_looks_are_too_short():
     [([1.0], 1.0), ([50e-6], 1.0), ([20e-6], 0.77), ([5e-6], 0.25), ([2.5e-6], 0.13), ([25e-6, 25e-6], 0.86)],
 )
 def test_usable_follows_what_was_measured(releases, share):
-    assert module.usable(releases) == pytest.approx(share)
+    assert probe_result.usable(releases) == pytest.approx(share)
 
 
 def test_usable_of_nothing_is_unknown():
-    assert math.isnan(module.usable([]))
-    assert math.isnan(module.usable([0.0]))
+    assert math.isnan(probe_result.usable([]))
+    assert math.isnan(probe_result.usable([0.0]))
 
 
 def test_stalls_are_percentiles():
     stall = module._stall([n / 1000 for n in range(1, 101)])
     assert (stall.p50, stall.p99, stall.max, stall.n) == (0.05, 0.099, 0.1, 100)
     assert module._stall([]).n == 0
-
-
-def test_ratio_of_sums():
-    assert ratio_of_sums([]).n == 0
-    same = ratio_of_sums([(1.0, 4.0)] * 10)
-    assert same == Estimate(0.25, 0.25, 0.25, 10)
-    mixed = ratio_of_sums([(0.0, 1.0), (1.0, 1.0)] * 20)
-    assert mixed.low < 0.5 < mixed.high
-    assert mixed == ratio_of_sums([(0.0, 1.0), (1.0, 1.0)] * 20)
 
 
 def clear(*call):
@@ -312,3 +306,16 @@ def test_wrong_probes_are_one_line(capsys, arguments, message):
     assert err.startswith("gilcmp: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_where_nobody_asked_nothing_is_known_of_stalls(monkeypatch):
+    """Nobody had to wait, since nobody asked: that is no pass."""
+    nothing = found(stall=math.nan)
+    monkeypatch.setattr(testing, "decided", lambda *_: evolve(nothing, stall=Stall(math.nan, math.nan, math.nan, 0)))
+    with pytest.raises(SkipTest, match="nobody asked for the GIL during it"):
+        assert_max_stall(hold_gil, 1.0, seconds=0.01)
+    monkeypatch.setattr(testing, "decided", lambda *_: found(stall=0.001))
+    assert assert_max_stall(hold_gil, 1.0, seconds=0.01).stall.p99 == 0.001
+    monkeypatch.setattr(testing, "decided", lambda *_: found(stall=0.1))
+    with pytest.raises(AssertionError, match=r"made others wait 0\.100000 s"):
+        assert_max_stall(hold_gil, 1.0, seconds=0.01)

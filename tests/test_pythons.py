@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import gilcmp
-from gilcmp import cli
-from gilcmp.pythons import Python, PythonError, compare_pythons, find_python, this_python
+from gilcmp.cli import main as cli
+from gilcmp.measure.pythons import Python, PythonError, compare_pythons, find_python, this_python
 
 pytestmark = pytest.mark.usefixtures("no_child_is_left")
 
@@ -101,7 +101,7 @@ def test_ctrl_c_keeps_the_rounds():
 
 
 def test_the_command_shows_one_table_and_saves_a_file_each(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("gilcmp.commands.compare.find_interpreters", lambda wanted: twins())
+    monkeypatch.setattr("gilcmp.cli.compare.find_interpreters", lambda wanted: twins())
     with pytest.raises(SystemExit) as stop:
         cli.main(["compare", "count", "--impl", "python", "--strategy", "threads", "--workers", "2", "--size",
                   "small", "--budget", "400ms", "--python", "whatever", "-o", str(tmp_path / "run.json")])  # fmt: skip

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 import gilcmp
 from conftest import made_up_run, observation, record
-from gilcmp.results import ResultError, check_writable, from_json, load_run, save_run, to_json
+from gilcmp.base.files import check_writable
+from gilcmp.saved.reading import ResultError
+from gilcmp.saved.run import from_json, load_run, save_run, to_json
 
 
 def test_round_trip(run, tmp_path):
@@ -152,9 +154,7 @@ json_values = st.recursive(
 
 def places(value, path=()):
     yield path
-    children = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:
         yield from places(child, (*path, key))
 

@@ -10,7 +10,7 @@ from attrs import evolve
 import gilcmp
 from conftest import made_up_run, observation, record
 from gilcmp import Estimate
-from gilcmp.comparison import control
+from gilcmp.judge.cell import control
 from gilcmp.show import words
 
 
@@ -32,6 +32,12 @@ def test_the_sentences_say_what_was_found(run):
     assert "2 threads ran cython_nogil 1.96x as fast as one and cython_gil 0.98x" in told
     assert "2 processes ran cython_gil 1.96x: only the lock was in the way" in told
     assert "Plain Python got 0.98x" in told
+
+
+def test_every_kernel_has_its_sentence(run):
+    two = evolve(run, cells=[*run.cells, *(evolve(cell, kernel="other") for cell in run.cells)])
+    found = gilcmp.Comparison(two).findings
+    assert [sentence.partition(":")[0] for sentence in found] == ["pi", "other"]
 
 
 def test_starved_cells_are_counted_not_reported():
@@ -60,10 +66,16 @@ def test_functions_of_the_users_get_sentences_too():
     numbers = range(1, 9)
     cells = [
         record("work", kernel="work", size=None, rounds=[observation(n) for n in numbers]),
-        record("work", "threads", 2, [observation(n, blocked=1) for n in numbers], "work", size=None),
         record(
-            "work", "processes", 2, [observation(n, wall=0.05, cores=1.9) for n in numbers], "work", size=None
+            "work",
+            "threads",
+            2,
+            [observation(n, blocked=1) for n in numbers],
+            "work",
+            size=None,
+            gil_held=0.99,
         ),
+        record("work", "processes", 2, [observation(n, wall=0.05, cores=1.9) for n in numbers], "work", size=None),
     ]
     told = " ".join(gilcmp.Comparison(made_up_run(cells)).findings)
     assert "work ran fastest under processes x 2: 2.00x as fast as serial" in told
@@ -92,7 +104,7 @@ def test_an_empty_run_can_be_shown():
     comparison = gilcmp.Comparison(made_up_run([]))
     assert len(comparison) == 0
     assert str(comparison)
-    assert "<table>" in comparison._repr_html_()
+    assert "CPython" in comparison._repr_html_()
     assert repr(comparison)
 
 

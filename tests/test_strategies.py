@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,8 +16,11 @@ import pytest
 
 import gilcmp
 import tasks
-from gilcmp.strategies import Pool, PoolError, SerialExecutor, Strategy, resolve, strategies
+from gilcmp.measure.executors import PoolError, SerialExecutor
+from gilcmp.measure.pool import Pool
+from gilcmp.measure.strategies import Strategy, resolve, strategies
 
+START_METHODS_HERE = multiprocessing.get_all_start_methods()
 METHODS = [name for name in strategies if name.startswith("processes-") and not strategies[name].unavailable]
 
 
@@ -95,7 +100,8 @@ def test_workers_end_when_their_parent_is_killed():
     """No orphans: the workers of a process that gets SIGKILL see its end and go."""
     script = textwrap.dedent("""
         import os, multiprocessing, signal
-        from gilcmp.strategies import Pool, strategies
+        from gilcmp.measure.pool import Pool
+        from gilcmp.measure.strategies import strategies
         if __name__ == "__main__":
             pool = Pool.open(strategies["processes"], 2)
             print(*(child.pid for child in multiprocessing.active_children()), flush=True)
@@ -103,9 +109,7 @@ def test_workers_end_when_their_parent_is_killed():
     """)
     import psutil
 
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     workers = [psutil.Process(int(pid)) for pid in done.stdout.split() if psutil.pid_exists(int(pid))]
     assert len(done.stdout.split()) == 2
     _, alive = psutil.wait_procs([worker for worker in workers if worker.status() != "zombie"], timeout=20)
@@ -182,9 +186,7 @@ async def twice(x):
 
 
 def test_asyncio_runs_coroutine_functions():
-    found = gilcmp.compare(
-        twice, tasks=range(8), strategies=["asyncio", "threads"], workers=[1, 3], budget=0.3
-    )
+    found = gilcmp.compare(twice, tasks=range(8), strategies=["asyncio", "threads"], workers=[1, 3], budget=0.3)
     for cell in found:
         assert cell.error is None
         assert cell.rounds
@@ -235,9 +237,7 @@ def test_asyncio_passes_errors_on():
 
 
 def test_fetch_waits_side_by_side():
-    found = gilcmp.compare(
-        "fetch", size="small", strategies=["threads", "asyncio", "processes"], workers=2, budget=0.5
-    )
+    found = gilcmp.compare("fetch", size="small", strategies=["threads", "asyncio", "processes"], workers=2, budget=0.5)
     keys = {(cell.implementation, cell.strategy) for cell in found if cell.rounds}
     assert {
         ("blocking", "threads"),
@@ -275,7 +275,7 @@ def test_interpreters_run_where_they_exist():
 def test_a_server_on_the_loopback_ends_with_its_owner():
     import psutil
 
-    from gilcmp.loopback import LoopbackServer
+    from gilcmp.compute.loopback import LoopbackServer
 
     before = set(psutil.Process().children())
     with LoopbackServer(0.0) as server:
@@ -293,3 +293,199 @@ def test_a_process_pool_of_the_users_that_cannot_send_an_answer_is_that_cells_er
         budget=0.2,
     )
     assert "cannot be sent to another process" in found["mine"].error
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_coroutine_that_blocks_its_loop_holds_up_no_one_who_leaves_at_once(at_once):
+    release, began = threading.Event(), threading.Event()
+
+    async def blocks(task):
+        began.set()
+        release.wait(60)
+
+    executor = strategies["asyncio"].open(1)
+    future = executor.submit(blocks, None)
+    began.wait(60)
+    if not at_once:
+        release.set()
+    executor.shutdown(wait=not at_once)
+    assert at_once != future.done()
+    release.set()
+    executor._thread.join(60)
+    assert not executor._thread.is_alive()
+    assert executor._loop.is_closed()
+
+
+def test_what_a_coroutine_still_waits_for_is_cancelled():
+    async def for_ever(task):
+        await asyncio.Event().wait()
+
+    executor = strategies["asyncio"].open(2)
+    futures = [executor.submit(for_ever, None) for _ in range(3)]
+    executor.shutdown()
+    assert all(future.cancelled() for future in futures)
+
+
+@pytest.mark.skipif("forkserver" not in START_METHODS_HERE, reason="this system has no forkserver")
+def test_the_programs_forkserver_blocks_no_signal():
+    """All later children of the program inherit what it blocks."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import multiprocessing, signal, gilcmp\n"
+            "if __name__ == '__main__':\n"
+            "    c = gilcmp.compare(int, tasks=2, strategies='processes-forkserver', workers=1, budget=0.1)\n"
+            "    assert not c['processes-forkserver', 1].error, c['processes-forkserver', 1].error\n"
+            "    with multiprocessing.get_context('forkserver').Pool(1) as pool:\n"
+            "        print(pool.apply(signal.pthread_sigmask, (signal.SIG_BLOCK, [])))\n",
+        ],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout == "set()\n", done.stderr
+
+
+# ---- what a system refuses, and workers that are stopped ----
+
+
+def test_where_no_thread_can_be_started_those_cells_say_so(monkeypatch):
+    original, left = threading.Thread.start, [2]
+
+    def start(thread):
+        if not left[0]:
+            raise RuntimeError("can't start new thread")
+        left[0] -= 1
+        original(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(PoolError, match="cannot start 4 threads: can't start new thread"):
+        Pool.open(strategies["threads"], 4)
+    left[0] = 1
+    found = gilcmp.compare(tasks.bare, tasks=2, strategies="threads", workers=[1, 2], budget=0.1)
+    assert not found["threads", 1].error
+    assert found["threads", 2].error == "threads x 2: cannot start 2 threads: can't start new thread"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits")
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "processes-forkserver"])
+def test_a_strategy_without_files_left_is_an_error_of_its_cells_alone(method):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(f"""
+                import os, resource, gilcmp
+                from gilcmp import compare
+                if __name__ == "__main__":
+                    gilcmp.compare(int, tasks=2, strategies="threads", workers=1, budget=0.1) # all is imported
+                    used = max(map(int, os.listdir("/dev/fd"))) + 1
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 6, used + 6))
+                    c = gilcmp.compare(int, tasks=2, strategies=["threads", {method!r}], workers=2, budget=0.1)
+                    assert not c["threads", 2].error and c["threads", 2].rounds, c["threads", 2].error
+                    print(c[{method!r}, 2].error)
+            """),
+        ],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{method} x 2: cannot start"), done.stdout
+    assert "Too many open files" in done.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a mount of its own")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+def test_without_shared_memory_the_rest_is_measured():
+    code = textwrap.dedent("""
+        import gilcmp
+        if __name__ == "__main__":
+            c = gilcmp.compare(int, tasks=2, strategies=["threads", "processes-spawn"], workers=2, budget=0.1)
+            assert c["threads", 2].rounds
+            print(c["processes-spawn", 2].error)
+    """)
+    command = 'umount -l /dev/shm; mount -t tmpfs -o ro none /dev/shm 2>/dev/null || exit 77; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", command, "sh", sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if done.returncode in (1, 77) and "unshare" in done.stderr + "unshare" * (done.returncode == 77):
+        pytest.skip("no mounts of one's own here")
+    assert done.stdout.startswith("processes-spawn x 2: cannot start"), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_worker_that_is_stopped_is_ended_after_a_while(method, monkeypatch, no_child_is_left):
+    monkeypatch.setattr(sys.modules["gilcmp.measure.pool"], "LOOK_AT_WORKERS", 0.05)
+    monkeypatch.setattr(sys.modules["gilcmp.measure.pool"], "STOPPED_TIMEOUT", 0.2)
+    pool = Pool.open(strategies[method], 2)
+    with pytest.raises(PoolError, match="died"):
+        pool.run(tasks.stops_in_a_worker, [os.getpid()] * 2)
+    pool.close(at_once=True)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_pool_with_a_stopped_worker_can_be_closed(at_once, monkeypatch, no_child_is_left):
+    monkeypatch.setattr(sys.modules["gilcmp.measure.pool"], "STOPPED_TIMEOUT", 0.2)
+    pool = Pool.open(strategies[METHODS[0]], 2)
+    for child in pool._children:
+        os.kill(child.pid, signal.SIGSTOP)
+    pool.close(at_once=at_once)
+
+
+# ---- a folder that holds modules with the names of Python's own ----
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A folder whose modules leave a trace when they are imported."""
+    for name in (
+        "types",
+        "json",
+        "asyncio",
+        "socket",
+        "runpy",
+        "threading",
+        "signal",
+        "platform",
+        "tempfile",
+    ):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})")
+    return tmp_path
+
+
+def test_no_child_runs_code_from_the_current_folder(hostile):
+    count = ("compare", "count", "--impl", "cython_nogil", "--workers", "1", "--budget", "500ms", "-q")
+    commands = [
+        ("compare", "fetch", "--strategy", "threads", "--workers", "2", "--budget", "500ms", "-q"),
+        (*count, "--strategy", ",".join(METHODS)),
+        (*count, "--strategy", "processes"),
+        ("claims", "convoy", "--budget", "1s", "-q"),
+        (*count, "--strategy", "threads", "--python", sys.executable),
+    ]
+
+    def run(arguments):
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "gilcmp", *arguments],
+            capture_output=True, text=True, timeout=120, cwd=hostile, check=False,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(len(commands)) as threads:
+        for arguments, done in zip(commands, threads.map(run, commands), strict=True):
+            assert done.returncode in (0, 3), (arguments, done.stderr)
+    ran = hostile / "ran"
+    assert not ran.exists(), ran.read_text()
+
+
+def test_children_are_started_as_their_parent_was():
+    code = "from gilcmp.base.child import python_command; print(*python_command('x')[1:])"
+    for options, expected in (
+        ([], "-P x"),
+        (["-I"], "-I x"),
+        (["-E", "-s"], "-P -E -s x"),
+        (["-X", "utf8", "-X", "importtime=0"], "-P -X utf8 -X importtime=0 x"),
+    ):
+        done = subprocess.run(
+            [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stdout.strip() == expected

@@ -10,9 +10,10 @@ from importlib import import_module
 import pytest
 
 import gilcmp
-from gilcmp import _gil, cli
-from gilcmp.estimate import Estimate
-from gilcmp.threshold import Point, Threshold, _cheap_from, _crossing, _sizes
+from gilcmp.cli import main as cli
+from gilcmp.judge.estimate import Estimate
+from gilcmp.probing.threshold import Point, Threshold, _cheap_from, _crossing, _sizes
+from gilcmp.watch import _gil
 
 NOWHERE = Estimate(math.nan, math.nan, math.nan, 0)
 
@@ -80,7 +81,7 @@ def test_bad_work(arguments, error, message):
 
 @pytest.mark.parametrize(("arguments", "error", "message"), [
     ({"workers": 1}, ValueError, "workers must be"),
-    ({"budget": 0}, ValueError, "budget must be from 0.5 to 1e5 seconds, got 0"),
+    ({"budget": 0}, ValueError, "budget must be from 0.5 to 100000 seconds, got 0"),
     ({"holds": len}, ValueError, "holds is for functions"),
 ])  # fmt: skip
 def test_bad_arguments(arguments, error, message):
@@ -91,7 +92,7 @@ def test_bad_arguments(arguments, error, message):
 @pytest.fixture
 def short(monkeypatch):
     """Three sizes instead of ten."""
-    monkeypatch.setattr(import_module("gilcmp.threshold"), "_sizes", lambda make, most: [1, 100, 2000])
+    monkeypatch.setattr(import_module("gilcmp.probing.threshold"), "_sizes", lambda make, most: [1, 100, 2000])
 
 
 @pytest.mark.usefixtures("short")

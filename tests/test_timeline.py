@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import gilcmp
-from gilcmp import _gil, cli
-from gilcmp.environment import gil_enabled
-from gilcmp.show import trace
+from gilcmp.cli import main as cli
+from gilcmp.measure.machine import gil_enabled
+from gilcmp.probing import trace
+from gilcmp.watch import _gil
 
 CLI = [sys.executable, "-m", "gilcmp", "timeline"]
 needs_gil = pytest.mark.skipif(not gil_enabled(), reason="without a GIL nothing is handed over")
@@ -222,7 +223,7 @@ def test_wrong_endings_are_told_before_anything_is_written(tmp_path):
 FORKS = """
 import os
 import gilcmp
-from gilcmp import _gil
+from gilcmp.watch import _gil
 
 with gilcmp.timeline() as found:
     child = os.fork()
@@ -319,8 +320,7 @@ def test_a_trace_follows_the_rules_and_says_what_was_recorded(tmp_path, ending):
 def test_tracks_differ_even_where_the_system_gives_a_number_again():
     class Recorded:
         threads = tuple(
-            gilcmp.Timeline and _thread(name, number)
-            for name, number in (("a", 7), ("b", 7), ("c", 0), ("d", 2**40))
+            gilcmp.Timeline and _thread(name, number) for name, number in (("a", 7), ("b", 7), ("c", 0), ("d", 2**40))
         )
 
     numbers = trace._numbers(Recorded())
@@ -329,7 +329,7 @@ def test_tracks_differ_even_where_the_system_gives_a_number_again():
 
 
 def _thread(name, number):
-    from gilcmp.timeline import Thread
+    from gilcmp.probing.recording import Thread
 
     return Thread(name, number, None, None, 0, 0, 0, 0, 0, None, None, 0, 0)
 

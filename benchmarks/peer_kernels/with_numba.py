@@ -119,9 +119,7 @@ def _blur(image, out, first_row):
         down[0] = down[1] = down[2]
         down[width + 3] = down[width + 2] = down[width + 1]
         for x in range(width):
-            out[row, x] = share * (
-                down[x] + four * down[x + 1] + six * down[x + 2] + four * down[x + 3] + down[x + 4]
-            )
+            out[row, x] = share * (down[x] + four * down[x + 1] + six * down[x + 2] + four * down[x + 3] + down[x + 4])
         partial_0 = partial_1 = partial_2 = partial_3 = 0.0
         for x in range(0, width - 3, 4):
             partial_0 += out[row, x]

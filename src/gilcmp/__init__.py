@@ -7,138 +7,50 @@ Examples
 >>> print(c)  # doctest: +SKIP
 """
 
-from __future__ import annotations
-
-import sys
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from gilcmp._version import __version__
 
-if TYPE_CHECKING:
-    from gilcmp.atlas import Atlas, AtlasError, atlas
-    from gilcmp.claims.suite import Claims, claims
-    from gilcmp.compare import Progress, compare
-    from gilcmp.comparison import Cell, Comparison, load
-    from gilcmp.diff import Diff, diff
-    from gilcmp.environment import Environment, environment
-    from gilcmp.estimate import Estimate
-    from gilcmp.jobs import WrongAnswer
-    from gilcmp.kernels import Kernel, kernels
-    from gilcmp.probe import Probe, Stall, probe
-    from gilcmp.pythons import Python, PythonError, compare_pythons, find_python, this_python
-    from gilcmp.report import report
-    from gilcmp.request import default_workers
-    from gilcmp.results import ResultError
-    from gilcmp.strategies import PoolError, Strategy, strategies
-    from gilcmp.threshold import Threshold, threshold
-    from gilcmp.timeline import Timeline, timeline
-    from gilcmp.verdict import Verdict
-
-__all__ = [
-    "Atlas",
-    "AtlasError",
-    "Cell",
-    "Claims",
-    "Comparison",
-    "Diff",
-    "Environment",
-    "Estimate",
-    "Kernel",
-    "PoolError",
-    "Probe",
-    "Progress",
-    "Python",
-    "PythonError",
-    "ResultError",
-    "Stall",
-    "Strategy",
-    "Threshold",
-    "Timeline",
-    "Verdict",
-    "WrongAnswer",
-    "__version__",
-    "atlas",
-    "claims",
-    "compare",
-    "compare_pythons",
-    "default_workers",
-    "diff",
-    "environment",
-    "find_python",
-    "kernels",
-    "load",
-    "probe",
-    "report",
-    "strategies",
-    "this_python",
-    "threshold",
-    "timeline",
-]
-
-# Where each public name lives; it is imported from there when it is first asked for.
+# The public names, by the module that defines them; it is imported on first access to one of them (PEP 562).
+# `__init__.pyi` lists the same for type checkers, and stubtest compares the two.
 _HOMES = {
-    "Atlas": "gilcmp.atlas",
-    "AtlasError": "gilcmp.atlas",
-    "Cell": "gilcmp.comparison",
-    "Claims": "gilcmp.claims.suite",
-    "Comparison": "gilcmp.comparison",
-    "Diff": "gilcmp.diff",
-    "Environment": "gilcmp.environment",
-    "Estimate": "gilcmp.estimate",
-    "Kernel": "gilcmp.kernels",
-    "PoolError": "gilcmp.strategies",
-    "Probe": "gilcmp.probe",
-    "Progress": "gilcmp.compare",
-    "Python": "gilcmp.pythons",
-    "PythonError": "gilcmp.pythons",
-    "ResultError": "gilcmp.results",
-    "Stall": "gilcmp.probe",
-    "Strategy": "gilcmp.strategies",
-    "Threshold": "gilcmp.threshold",
-    "Timeline": "gilcmp.timeline",
-    "Verdict": "gilcmp.verdict",
-    "WrongAnswer": "gilcmp.jobs",
-    "atlas": "gilcmp.atlas",
-    "claims": "gilcmp.claims.suite",
-    "compare": "gilcmp.compare",
-    "compare_pythons": "gilcmp.pythons",
-    "default_workers": "gilcmp.request",
-    "diff": "gilcmp.diff",
-    "environment": "gilcmp.environment",
-    "find_python": "gilcmp.pythons",
-    "kernels": "gilcmp.kernels",
-    "load": "gilcmp.comparison",
-    "probe": "gilcmp.probe",
-    "report": "gilcmp.report",
-    "strategies": "gilcmp.strategies",
-    "this_python": "gilcmp.pythons",
-    "threshold": "gilcmp.threshold",
-    "timeline": "gilcmp.timeline",
+    "gilcmp.compute.kernel": ("Kernel",),
+    "gilcmp.compute.registry": ("kernels",),
+    "gilcmp.saved.environment": ("Environment",),
+    "gilcmp.saved.reading": ("ResultError",),
+    "gilcmp.judge.estimate": ("Estimate",),
+    "gilcmp.judge.verdict": ("Verdict",),
+    "gilcmp.judge.cell": ("Cell",),
+    "gilcmp.judge.comparison": ("Comparison", "load"),
+    "gilcmp.judge.diff": ("Diff", "diff"),
+    "gilcmp.measure.machine": ("environment",),
+    "gilcmp.measure.request": ("default_workers",),
+    "gilcmp.measure.jobs": ("WrongAnswer",),
+    "gilcmp.measure.executors": ("PoolError",),
+    "gilcmp.measure.strategies": ("Strategy", "strategies"),
+    "gilcmp.measure.session": ("Progress",),
+    "gilcmp.measure.compare": ("compare",),
+    "gilcmp.measure.pythons": ("Python", "PythonError", "compare_pythons", "find_python", "this_python"),
+    "gilcmp.probing.probe_result": ("Probe", "Stall"),
+    "gilcmp.probing.probe": ("probe",),
+    "gilcmp.probing.timeline": ("Timeline", "timeline"),
+    "gilcmp.probing.threshold": ("Threshold", "threshold"),
+    "gilcmp.probing.atlas": ("Atlas", "AtlasError", "atlas"),
+    "gilcmp.experiments.results": ("Claims",),
+    "gilcmp.experiments.suite": ("claims",),
+    "gilcmp.reporting.report": ("report",),
 }
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604  # they are strings
 
 
-class _Package(ModuleType):
-    """The package: public names on demand, and functions that are not hidden by the modules they are named after.
-
-    The import system binds each submodule to its package. gilcmp.compare and gilcmp.kernels are to be the function
-    and the mapping all the same, whether their modules have been imported or not.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module 'gilcmp' has no attribute {name!r}")
-        value = getattr(import_module(_HOMES[name]), name)
-        self.__dict__[name] = value
-        return value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *_HOMES})
+def __getattr__(name):
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'gilcmp' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__():
+    return sorted({*globals(), *__all__})

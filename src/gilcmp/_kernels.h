@@ -111,7 +111,7 @@ struct gilcmp_loops {
 #endif /* x86-64 */
 
 /* The one in use; every interpreter of the process shares it. */
-static const struct gilcmp_loops *gilcmp_loops = &gilcmp_baseline_loops;
+static const struct gilcmp_loops *gilcmp_loops; /* NULL until an interpreter of this process has chosen */
 
 /* Return the loops for an instruction set; NULL where this CPU lacks it, or this build has none for it. */
 static const struct gilcmp_loops *gilcmp_loops_for(const char *isa)

@@ -1,4 +1,4 @@
-"""Types of the compiled kernels; what they do is documented in `_kernels_py`."""
+"""Types of the compiled kernels; what they do is documented in `compute.in_python`."""
 
 from typing_extensions import Buffer
 
@@ -6,6 +6,7 @@ compiler: str
 flags: str
 isa: str
 isas: tuple[str, ...]
+ISAS: tuple[str, ...]
 
 def use_isa(name: str) -> None: ...
 def count_gil(n: int) -> int: ...

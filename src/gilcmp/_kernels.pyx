@@ -3,7 +3,7 @@
 """The compiled kernels, each once as a body that needs no GIL and twice as an entry.
 
 ``name_gil`` calls the body holding the GIL, ``name_nogil`` calls the same body inside ``with nogil:``; nothing
-else differs. Arguments, answers, errors and methods are documented in `_kernels_py`.
+else differs. Arguments, answers, errors and methods are documented in `compute.in_python`.
 
 Buffers come in as `Py_buffer`: typed memoryviews cost three times as much a call, and are not safe in
 interpreters with their own GIL.
@@ -18,8 +18,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from gilcmp import _checks
-from gilcmp._kernels_py import COUNT_MAX, PI_MAX, PRIMES_MAX, RANGE_MAX, SEED_MAX
+from gilcmp.base import checks
+from gilcmp.compute.in_python import COUNT_MAX, PI_MAX, PRIMES_MAX, RANGE_MAX, SEED_MAX
 
 cdef extern from "_kernels.h":
     uint64_t gilcmp_opaque(uint64_t value) noexcept nogil
@@ -64,7 +64,10 @@ def use_isa(name):
     isa = name
 
 
-use_isa(os.environ.get("GILCMP_ISA") or isas[len(isas) - 1])
+if loops == NULL:
+    use_isa(os.environ.get("GILCMP_ISA") or isas[len(isas) - 1])
+else:  # another interpreter of this process has chosen, for all
+    isa = next(name for name in isas if gilcmp_loops_for(name.encode()) == loops)
 
 
 # ---- arguments ----------------------------------------------------------------------------------------------
@@ -82,17 +85,17 @@ cdef bint holds(const Py_buffer *view, char kind) noexcept:
 
 
 cdef int open_buffer(name, obj, Py_buffer *view, char kind, int ndim, bint writable=False) except -1:
-    """Fill `view`, or raise what `_checks.array` says is wrong with `obj`."""
+    """Fill `view`, or raise what `checks.array` says is wrong with `obj`."""
     try:
         PyObject_GetBuffer(obj, view, PyBUF_FORMAT | PyBUF_STRIDES)
     except (TypeError, BufferError, ValueError):
-        _checks.array(name, obj, chr(kind), ndim, writable=writable)
-        raise  # a buffer that memoryview can read and we cannot: its owner's own words
+        checks.array(name, obj, chr(kind), ndim, writable=writable)
+        raise  # memoryview can read this buffer and we cannot: keep its owner's message
     if (holds(view, kind) and view.ndim == ndim and PyBuffer_IsContiguous(view, b"C")
             and not (writable and view.readonly)):
         return 0
     PyBuffer_Release(view)
-    _checks.array(name, obj, chr(kind), ndim, writable=writable)
+    checks.array(name, obj, chr(kind), ndim, writable=writable)
     raise TypeError(f"{name} must be a plain C-contiguous buffer")
 
 
@@ -107,12 +110,12 @@ cdef int64_t count_body(int64_t n) noexcept nogil:
 
 
 def count_gil(n):
-    cdef int64_t steps = _checks.integer("n", n, 0, COUNT_MAX)
+    cdef int64_t steps = checks.integer("n", n, 0, COUNT_MAX)
     return count_body(steps)
 
 
 def count_nogil(n):
-    cdef int64_t steps = _checks.integer("n", n, 0, COUNT_MAX)
+    cdef int64_t steps = checks.integer("n", n, 0, COUNT_MAX)
     cdef int64_t total
     with nogil:
         total = count_body(steps)
@@ -131,13 +134,13 @@ cdef uint64_t range_sum_body(uint64_t start, uint64_t stop) noexcept nogil:
 
 def range_sum_gil(start, stop):
     cdef uint64_t first, last
-    first, last = _checks.span(start, stop, RANGE_MAX)
+    first, last = checks.span(start, stop, RANGE_MAX)
     return range_sum_body(first, last)
 
 
 def range_sum_nogil(start, stop):
     cdef uint64_t first, last, total
-    first, last = _checks.span(start, stop, RANGE_MAX)
+    first, last = checks.span(start, stop, RANGE_MAX)
     with nogil:
         total = range_sum_body(first, last)
     return total
@@ -153,9 +156,9 @@ cdef call_mandelbrot(out, first_row, height, max_iterations, bint release):
     open_buffer("out", out, &view, b"i", 2, True)
     try:
         rows, width, pixels = view.shape[0], view.shape[1], <int32_t *> view.buf
-        tall = _checks.integer("height", height, 1, 2**24)
-        first = _checks.block(memoryview(out), first_row, tall)
-        limit = _checks.integer("max_iterations", max_iterations, 0, 2**24)
+        tall = checks.integer("height", height, 1, 2**24)
+        first = checks.block(memoryview(out), first_row, tall)
+        limit = checks.integer("max_iterations", max_iterations, 0, 2**24)
         if release:
             with nogil:
                 total = loops.mandelbrot(pixels, rows, width, first, tall, limit)
@@ -178,7 +181,7 @@ def mandelbrot_nogil(out, first_row, height, max_iterations):
 
 cdef enum:
     BLOCK = 1 << 15  # bytes sieved at a time, each for 30 numbers: they fit into a usual first-level cache
-    PATTERN = 7 * 11 * 13  # bytes after which what these primes strike out repeats
+    PATTERN = 7 * 11 * 13  # bytes after which the multiples of these primes repeat
 
 
 cdef uint64_t integer_sqrt(uint64_t n) noexcept nogil:
@@ -217,7 +220,7 @@ cdef int64_t primes_body(uint64_t start, uint64_t stop) noexcept nogil:
     cdef uint64_t wheel[8]  # what is below 30 and not divisible by 2, 3 or 5: a bit each
     cdef uint64_t first_primes[6]
     cdef uint8_t bit_of[30]
-    # of the small primes: whether 2 * k + 1 is none; and their strokes, up to 8 a prime: how far, from where, which bit
+    # small numbers: whether 2 * k + 1 is composite; the primes' strokes, up to 8 each: stride, next byte, and bit
     cdef uint8_t *composite = <uint8_t *> calloc(root // 2 + 1, 1)
     cdef uint64_t *stride = <uint64_t *> malloc(most * sizeof(uint64_t))
     cdef uint64_t *following = <uint64_t *> malloc(most * sizeof(uint64_t))
@@ -244,7 +247,7 @@ cdef int64_t primes_body(uint64_t start, uint64_t stop) noexcept nogil:
             strike_out(composite, p * p // 2, (root + 1) // 2, p, 1)
             if p <= 13:
                 continue
-            for i in range(8):  # the multiples p * q, where q leaves wheel[i]: from p * p on, and within the segment
+            for i in range(8):  # the multiples p * q with q % 30 == wheel[i]: from p * p on, and within the segment
                 q = max(p, (30 * at + p - 1) // p)
                 q += (30 + wheel[i] - q % 30) % 30
                 if p * q < stop:
@@ -278,7 +281,7 @@ cdef int64_t primes_body(uint64_t start, uint64_t stop) noexcept nogil:
 cdef call_primes(start, stop, bint release):
     cdef uint64_t first, last
     cdef int64_t total
-    first, last = _checks.span(start, stop, PRIMES_MAX)
+    first, last = checks.span(start, stop, PRIMES_MAX)
     if last <= 2 or first >= last:
         return 0
     if release:
@@ -309,7 +312,7 @@ cdef call_dot(a, b, bint release):
         open_buffer("b", b, &y, b"d", 1)
         try:
             if x.shape[0] != y.shape[0]:
-                _checks.same_length(memoryview(a), memoryview(b))
+                checks.same_length(memoryview(a), memoryview(b))
             if release:
                 with nogil:
                     total = loops.dot(<const double *> x.buf, <const double *> y.buf, x.shape[0])
@@ -370,7 +373,7 @@ cdef call_blur(image, out, first_row, bint release):
     try:
         open_buffer("out", out, &target, b"f", 2, True)
         try:
-            first = _checks.image_block(memoryview(image), memoryview(out), first_row)
+            first = checks.image_block(memoryview(image), memoryview(out), first_row)
             if release:
                 with nogil:
                     failed = blur_body(<const float *> source.buf, source.shape[0], source.shape[1],
@@ -399,16 +402,16 @@ def blur_nogil(image, out, first_row):
 
 def pi_gil(start, stop, seed):
     cdef uint64_t first, last, key
-    first, last = _checks.span(start, stop, PI_MAX)
-    key = _checks.integer("seed", seed, 0, SEED_MAX)
+    first, last = checks.span(start, stop, PI_MAX)
+    key = checks.integer("seed", seed, 0, SEED_MAX)
     return loops.pi(first, last, key)
 
 
 def pi_nogil(start, stop, seed):
     cdef uint64_t first, last, key
     cdef int64_t inside
-    first, last = _checks.span(start, stop, PI_MAX)
-    key = _checks.integer("seed", seed, 0, SEED_MAX)
+    first, last = checks.span(start, stop, PI_MAX)
+    key = checks.integer("seed", seed, 0, SEED_MAX)
     with nogil:
         inside = loops.pi(first, last, key)
     return inside
@@ -425,7 +428,7 @@ cdef struct Column:
 cdef inline uint8_t advance(Column *column, uint64_t equal, uint8_t above) noexcept nogil:
     """Go on to the next column, where the bits of `equal` say which cells' bytes agree.
 
-    `above` is the difference to the next column just above these cells, returned is that at their lowest one:
+    `above` is the difference to the next column just above these cells; the result is that at the lowest:
     1 stands for +1, 2 for -1, 0 for 0.
     """
     cdef uint64_t vertical = equal | column.minus
@@ -489,7 +492,7 @@ cdef int64_t levenshtein_body(const uint8_t *a, int64_t n, const uint8_t *b, int
         if rows > 64:
             valid = ~<uint64_t> 0 >> (128 - rows)
             distance += gilcmp_popcount(lower.plus & valid) - gilcmp_popcount(lower.minus & valid)
-        for i in range(rows):  # as they were, for the next two words
+        for i in range(rows):  # clear them for the next two words
             upper_equal[a[first + i]] = lower_equal[a[first + i]] = 0
     free(border)
     return distance if m else n

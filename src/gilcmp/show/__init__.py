@@ -1,1 +1,1 @@
-"""Views of what was measured; nothing is computed here."""
+"""Draws neutral tables and charts, as text, Markdown, HTML and pictures, and knows nothing else."""

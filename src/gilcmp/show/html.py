@@ -1,166 +1,183 @@
-"""The report as one HTML file: no network, light and dark, a table for every chart.
+"""Sections as HTML: for notebooks, and as a page of its own that needs no network and runs no script.
 
-Texts come from files and are not to be trusted: Jinja escapes whatever gets into the page, data for the charts travels
-as compressed base64, and a content security policy keeps the page from asking anybody for anything.
+Texts come from files and are not to be trusted: every one of them goes through `escape`, and a content security policy
+keeps the page from running or asking for anything.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
-import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from itertools import groupby
+from string import Template
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from gilcmp._version import __version__
-from gilcmp.environment import Environment
-from gilcmp.report import Report
-from gilcmp.show import series
-from gilcmp.show.claims import threshold_answers
-from gilcmp.show.diff import what_the_lock_changed
-from gilcmp.show.html_sections import Chart, Table, diff_of_runs, sections
-from gilcmp.show.terminal import environment_rows
+from gilcmp.show.model import Cell, Chart, Part, Section, Sentence, Table, Value
 
-LARGEST = 1_900_000  # bytes of a report; raw data that would make it larger is left out, and the page says so
+LARGEST = 1_900_000  # bytes of a page; raw data that would make it larger is left out, and the page says so
+LONG = 36  # a value of more characters may wrap
+
+
+def element(name: str, inside: str, **attributes: str) -> str:
+    """Return an element; `inside` is HTML, the attributes' values are text (those that are empty are left out)."""
+    pairs = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items() if value
+    )
+    return f"<{name}{pairs}>{inside}</{name}>"
+
+
+def _value(value: Cell, tag: str, scope: str = "") -> str:
+    shown = value if isinstance(value, Value) else Value(value)
+    inside = escape(shown.text)
+    if shown.tone:
+        inside = element("span", inside, class_=f"tone-{shown.tone}")
+    return element(tag, inside, title=shown.hint, scope=scope, class_="long" * (len(shown.text) > LONG))
+
+
+def table_html(table: Table, caption: str = "") -> str:
+    """Return a table; each row's first value is its heading."""
+    head = "".join(element("th", escape(column.title), scope="col") for column in table.columns)
+    rows = [
+        element("tr", _value(first, "th", "row") + "".join(_value(value, "td") for value in rest))
+        for first, *rest in table.rows
+    ]
+    parts = [element("caption", escape(caption))] * bool(caption)
+    parts += [element("thead", element("tr", head))] * table.has_head
+    return element("table", "".join([*parts, element("tbody", "".join(rows))]))
+
+
+def notebook(sections: Iterable[Section], charts: Sequence[Chart]) -> str:
+    """Return sections as HTML, with their picture where matplotlib is there to draw it."""
+    lines = []
+    for section in sections:
+        if section.title:
+            lines.append(element("p", element("strong", escape(section.title))))
+        for part in section.parts:
+            if isinstance(part, Table):
+                lines.append(table_html(part, part.title))
+            elif isinstance(part, Sentence):
+                lines.append(element("p", escape(part.whole)))
+    return "".join(lines) + _picture(charts)
+
+
+def _picture(charts: Sequence[Chart]) -> str:
+    if not charts:
+        return ""
+    from gilcmp.show.figure import figure, png
+
+    try:
+        data = base64.b64encode(png(figure(charts))).decode()
+    except ImportError:
+        return ""
+    alternative = escape(" ".join(chart.alternative for chart in charts))
+    return f'<img alt="{alternative}" src="data:image/png;base64,{data}" style="max-width: 100%">'
+
+
+# ---- a page of its own ----------------------------------------------------------------------------------------
 
 
 @frozen
 class Download:
-    """Raw data: a file's name, its compressed content as a data URI, or why it is not there."""
+    """Raw data that a page carries: the name of the file, and its content."""
 
     name: str
-    uri: str
-    missing: str = ""
+    text: str
 
 
-def need_bokeh() -> None:
-    """Raise ImportError, which says what to install, where there is no Bokeh."""
-    try:
-        import bokeh  # noqa: F401
-        import jinja2  # noqa: F401
-    except ImportError:
-        raise ImportError('a report needs Bokeh: pip install "gilcmp[report]"') from None
+def page(title: str, sections: Sequence[Section], downloads: Sequence[Download], footer: str) -> str:
+    """Return a page. The last section also offers the downloads, as far as they fit into `LARGEST` bytes."""
+    from gilcmp.show.figure import need_matplotlib
 
+    need_matplotlib()
+    contents = "".join(
+        f'<li><a href="#section-{number}">{escape(part.title)}</a></li>' for number, part in enumerate(sections, 1)
+    )
+    body = [_section(section, f"section-{number}") for number, section in enumerate(sections, 1)]
+    frame = Template(files("gilcmp.show").joinpath("page.html").read_text(encoding="utf-8"))
 
-def report_html(report: Report) -> str:
-    """Return a report as one HTML document."""
-    need_bokeh()
-    import jinja2
-    from markupsafe import Markup
-
-    parts = list(sections(report))
-    items = [_json_item(chart) for section in parts for chart in section.charts]
-    loader = jinja2.PackageLoader("gilcmp.show", ".")
-    views = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True)
-    template = views.get_template("report.html.jinja")
-
-    def page(downloads: Sequence[Download]) -> str:
-        text: str = template.render(
-            title=_title(report),
-            version=__version__,
-            findings=_findings(report),
-            sections=parts,
-            environments=_environments(report),
-            downloads=downloads,
-            library=Markup(_packed(_library())),  # noqa: S704  # base64
-            items=Markup(_packed(json.dumps(items))),  # noqa: S704
-            shapes=SHAPES,
+    def filled(links: str) -> str:
+        text = frame.substitute(
+            title=escape(title), contents=contents, body="\n".join(body) + links, footer=escape(footer)
         )
-        # a lone surrogate, which JSON can hold, is no text
-        return text.encode("utf-8", "replace").decode()
+        return text.encode("utf-8", "replace").decode()  # a lone surrogate, which JSON can hold, is no text
 
-    without = len(page([]).encode())
-    downloads: list[Download] = []
-    for name, text in report.raw:
-        data = "data:application/gzip;base64," + _packed(text)
-        if without + sum(len(one.uri) for one in downloads) + len(data) > LARGEST:
-            downloads.append(Download(name, "", "left out: the report would be larger than 2 MB"))
+    return filled(_links(downloads, LARGEST - len(filled("").encode())))
+
+
+def _links(downloads: Sequence[Download], room: int) -> str:
+    lines = []
+    for download in downloads:
+        data = base64.b64encode(gzip.compress(download.text.encode("utf-8", "replace"), 9, mtime=0)).decode()
+        room -= len(data)
+        if room < 0:
+            lines.append(element("li", escape(f"{download.name}: left out: the report would be larger than 2 MB")))
         else:
-            downloads.append(Download(name, data))
-    return page(downloads)
+            uri = f"data:application/gzip;base64,{data}"
+            lines.append(
+                element(
+                    "li",
+                    element("a", escape(f"{download.name}.gz"), download=f"{download.name}.gz", href=uri),
+                )
+            )
+    return "<h3>Raw data</h3>" + element("ul", "".join(lines)) if lines else ""
 
 
-def _json_item(chart: Chart) -> Any:
-    from bokeh.core.types import ID
-    from bokeh.embed import json_item
-
-    return json_item(chart.item, ID(chart.id))
-
-
-def _packed(text: str) -> str:
-    """Return text as base64 of its gzip, for the browser to unpack."""
-    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 9, mtime=0)).decode()
-
-
-def _library() -> str:
-    from bokeh.resources import Resources
-
-    return "\n".join(Resources(mode="inline", components=["bokeh"], log_level="error").js_raw)
-
-
-# what a legend draws, in a box of 16 x 16
-SHAPES = {
-    "circle": '<circle cx="8" cy="8" r="5"/>',
-    "square": '<rect x="3.5" y="3.5" width="9" height="9"/>',
-    "triangle": '<path d="M8 2.5 13.5 13h-11z"/>',
-    "diamond": '<path d="M8 2 13 8 8 14 3 8z"/>',
-    "inverted_triangle": '<path d="M8 13.5 13.5 3h-11z"/>',
-    "hex": '<path d="M5 3h6l3 5-3 5H5L2 8z"/>',
-    "star": '<path d="M8 1.5 9.8 6.2h4.9l-4 3 1.6 4.8L8 11.2 3.700 14l1.6-4.8-4-3h4.9z"/>',
-    "plus": '<path d="M6 2h4v4h4v4h-4v4H6v-4H2V6h4z"/>',
-    "bar": '<rect x="1" y="3" width="14" height="10"/>',
-    "dotted": '<path d="M0 8h16" fill="none" stroke="currentColor" stroke-width="2.500" stroke-dasharray="2 2.500"/>',
-    "dashed": '<path d="M0 8h16" fill="none" stroke="currentColor" stroke-width="2.500" stroke-dasharray="6 3"/>',
-}
-
-
-def _title(report: Report) -> str:
-    names = [kernel for _, run in report.runs for kernel in series.kernels(run)]
-    names = list(dict.fromkeys(names))
-    if not names:
-        return "What the GIL costs"
-    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    return f"What the GIL costs: {shown}"
-
-
-def _findings(report: Report) -> list[str]:
-    """Say what was found, in sentences."""
-    told: list[str] = []
-    several = len(report.runs) > 1
-    for name, run in report.runs:
-        told += [f"{name}: {sentence}" if several else sentence for sentence in run.findings]
-    if several:
-        told += what_the_lock_changed(diff_of_runs(report))
-    for name, claims in report.claims:
-        counted = [result.verdict.word for result in claims]
-        counts = ", ".join(f"{counted.count(word)} {word}" for word in dict.fromkeys(counted))
-        told.append(f"Claims about the GIL{f' ({name})' if len(report.claims) > 1 else ''}: {counts}.")
-    for probe in report.probes:
-        told.append(f"{probe.name} {probe.verdict.word}: {probe.verdict.reason}.")
-    for found in report.thresholds:
-        answers = dict(threshold_answers(found))
-        question = f"{found.workers} threads beat one"
-        told.append(f"{found.name}: {question} {answers[question]}.")
-    return told
-
-
-def _environments(report: Report) -> list[Table]:
-    """Where it was measured; what was measured in the same environment stands together."""
-    found: list[tuple[Environment, list[str]]] = []
-    for name, environment, created in (
-        *((name, run.environment, run.run.created) for name, run in report.runs),
-        *((name, claims.environment, "") for name, claims in report.claims),
-    ):
-        told = f"{name} ({created})" if created else name
-        names = next((names for one, names in found if _comparable(one) == _comparable(environment)), None)
-        if names is None:
-            found.append((environment, [told]))
+def _section(section: Section, name: str) -> str:
+    lines = [element("h2", escape(section.title), id=name)]
+    number = 0
+    for kind, parts in groupby(section.parts, key=type):
+        if kind is Chart:
+            charts = []
+            for chart in parts:
+                if isinstance(chart, Chart):
+                    number += 1
+                    charts.append(_chart(chart, f"{name}-chart-{number}"))
+            lines.append(element("div", "".join(charts), class_="charts"))
+        elif kind is Sentence:
+            lines += _sentences(parts)
         else:
-            names.append(told)
-    return [Table(", ".join(names), (), tuple(environment_rows(one))) for one, names in found]
+            lines += [_scrolled(part) for part in parts if isinstance(part, Table)]
+    return element("section", "\n".join(lines), aria_labelledby=name)
 
 
-def _comparable(environment: Environment) -> Environment:
-    return evolve(environment, load=(0.0, 0.0, 0.0))  # always another one
+def _sentences(parts: Iterable[Part]) -> list[str]:
+    """Return paragraphs; those of tone "strong" are what was found: a list."""
+    lines = []
+    for strong, sentences in groupby(parts, key=lambda part: isinstance(part, Sentence) and part.tone == "strong"):
+        texts = [escape(part.whole) for part in sentences if isinstance(part, Sentence)]
+        if strong:
+            lines.append(element("ul", "".join(element("li", text) for text in texts), class_="findings"))
+        else:
+            lines += [element("p", text) for text in texts]
+    return lines
+
+
+def _scrolled(table: Table) -> str:
+    title = table.title or "figures"
+    inside = element(
+        "div",
+        table_html(table, title),
+        class_="scroll",
+        tabindex="0",
+        role="region",
+        aria_label=f"Table: {title}",
+    )
+    return _folded(title.capitalize(), inside) if table.folded else inside
+
+
+def _folded(title: str, inside: str) -> str:
+    return element("details", element("summary", escape(title)) + inside)
+
+
+def _chart(chart: Chart, name: str) -> str:
+    from gilcmp.show.figure import svg
+
+    picture = element("div", svg(chart, name), class_="chart", id=name, role="img", aria_label=chart.alternative)
+    caption = ""
+    if chart.table is not None:
+        caption = element("figcaption", _folded("The figures as a table", _scrolled(chart.table)))
+    return element("figure", element("h3", escape(chart.title)) + picture + caption)

@@ -1,12 +1,30 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 from __future__ import annotations
 
 import math
-
-from gilcmp.estimate import Estimate
+from typing import Protocol
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"), (1e-12, "ps"))
+
+
+class HasInterval(Protocol):
+    """A number with its interval, NaN where one is not known."""
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """The lower end."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
+        ...
 
 
 def seconds(value: float) -> str:
@@ -20,7 +38,7 @@ def seconds(value: float) -> str:
     return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2}f} {unit}"
 
 
-def estimate(value: Estimate) -> str:
+def estimate(value: HasInterval) -> str:
     """A value and its interval: 1.93 [1.91, 1.95]."""
     if math.isnan(value.value):
         return "-"
@@ -35,5 +53,15 @@ def percent(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Two digits behind the point."""
+    """Two digits after the point."""
     return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number and its noun, in the singular or the plural: 1 thread, 1,024 threads."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def printable(text: str) -> str:
+    """Return text with what a terminal would act on escaped: names come from files as well."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

@@ -1,0 +1,135 @@
+"""gilcmp's own Python processes: they run no code from the current folder, and communicate in JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+
+def python_command(*arguments: str, python: str = sys.executable) -> list[str]:
+    """Return the command that runs Python with these arguments, as safely as this interpreter itself was started.
+
+    The current folder is not searched for modules (``-P``): it may be a download, or hold a ``json.py`` of its own.
+    The child ignores what this interpreter was told to ignore (``-I``, ``-E``, ``-s``). Only this interpreter
+    itself gets its ``-X`` options: another one may not know them.
+    """
+    options = ["-I"] if sys.flags.isolated else ["-P"]
+    if not sys.flags.isolated:
+        options += ["-E"] * bool(sys.flags.ignore_environment) + ["-s"] * bool(sys.flags.no_user_site)
+    if python == sys.executable:
+        for name, value in sys._xoptions.items():
+            options += ["-X", name if value is True else f"{name}={value}"]
+    return [python, *options, *arguments]
+
+
+@contextlib.contextmanager
+def safe_workers() -> Iterator[None]:
+    """Let the processes that `multiprocessing` starts meanwhile leave the current folder alone as well.
+
+    Before they import the program, they take over its `sys.path`; until then ``-c`` has them search the current folder.
+    """
+    from multiprocessing import util
+
+    flags = getattr(util, "_args_from_interpreter_flags", None)
+    if flags is None or sys.flags.safe_path:
+        yield
+        return
+    util._args_from_interpreter_flags = lambda: [*flags(), "-P"]  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        util._args_from_interpreter_flags = flags  # type: ignore[attr-defined]
+
+
+class ChildError(RuntimeError):
+    """A child interpreter failed, or took too long; the message holds its last word."""
+
+
+def ask(*arguments: str, python: str = sys.executable, timeout: float) -> Any:
+    """Run Python with these arguments to its end, and return the JSON that it printed.
+
+    Raises
+    ------
+    ChildError
+        Where it failed, took longer than so many seconds, or printed something else.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603  # our own module, in an interpreter that was checked
+            python_command(*arguments, python=python),
+            capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:  # killed; what it had started ends with it, since its pipes do
+        raise ChildError(f"it took longer than {timeout:.0f} s") from None
+    except OSError as error:
+        raise ChildError(str(error)) from None
+    if done.returncode:
+        raise ChildError((done.stderr.strip().splitlines() or ["no reason given"])[-1])
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise ChildError(f"it printed {done.stdout[:60]!r} instead of JSON") from None
+
+
+class Child:
+    """A Python process of ours that reads and answers lines of JSON; it ends when its input does.
+
+    It has a session of its own: Ctrl-C reaches only the parent, which lets it end and keeps its results.
+    """
+
+    def __init__(self, *arguments: str, python: str = sys.executable) -> None:
+        self._owner = os.getpid()
+        self._process = subprocess.Popen(  # noqa: S603  # as for `ask`
+            python_command(*arguments, python=python),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+
+    def tell(self, message: Any) -> None:
+        """Tell it something."""
+        assert self._process.stdin is not None  # noqa: S101  # for the type checker
+        with contextlib.suppress(BrokenPipeError):  # what became of it is read from its output
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        """Wait for its next line; None when it has come to its end."""
+        assert self._process.stdout is not None  # noqa: S101
+        line = self._process.stdout.readline()
+        return json.loads(line) if line.strip() else None
+
+    def finish(self) -> None:
+        """Close its input so that it ends; its remaining output can still be read."""
+        assert self._process.stdin is not None  # noqa: S101
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+    def close(self, patience: float = 10.0) -> None:
+        """End it, whatever it does, within so many seconds; in a forked child it is left to the parent."""
+        if self._owner != os.getpid():
+            return
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        try:
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def answer(message: Any, file: int = 1) -> None:
+    """Answer from the child: write a line of JSON at once, to standard output or another descriptor."""
+    with (
+        contextlib.suppress(BrokenPipeError),  # whoever asked is gone already
+        open(file, "w", encoding="utf-8", closefd=False) as out,  # a descriptor
+    ):
+        out.write(json.dumps(message) + "\n")

@@ -1,0 +1,106 @@
+"""``gilcmp claims`` and ``gilcmp threshold``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gilcmp.cli.arguments import (
+    Duration,
+    find_interpreters,
+    imported_function,
+    json_option,
+    need_writable,
+    quiet_option,
+)
+from gilcmp.cli.output import failed, measuring, save, show, write_json
+
+
+@click.command(short_help="Test what people are told about the GIL, by experiments.")
+@click.argument("names", nargs=-1, metavar="[CLAIM ...]")
+@click.option("--budget", type=Duration(), default=85.0, help="Time for all claims together, default: 85s.")
+@click.option("--python", "pythons", multiple=True, metavar="PYTHON", help="Another interpreter; repeatable.")
+@click.option("--expect", metavar="FILE", help='TOML such as cpu-threads = "confirmed"; exit code 1 if one differs.')
+@click.option("-o", "--output", "--json", "output", metavar="FILE", help="Save as JSON; -: to standard output.")
+@quiet_option
+def claims(
+    names: tuple[str, ...],
+    budget: float,
+    pythons: tuple[str, ...],
+    expect: str | None,
+    output: str | None,
+    quiet: bool,
+) -> int:
+    """Test what people are told about the GIL, by experiments on this machine. Without arguments: all of it."""
+    from gilcmp.experiments.results import Claims
+    from gilcmp.experiments.suite import CLAIMS, read_expected
+    from gilcmp.experiments.suite import claims as measure
+    from gilcmp.measure.machine import environment
+    from gilcmp.saved.reading import ResultError
+
+    to_stdout = output == "-"
+    need_writable(output)
+    try:
+        expected = read_expected(expect) if expect is not None else {}
+    except (ResultError, OSError) as error:
+        raise click.UsageError(str(error)) from None
+    others = find_interpreters(pythons)[1:] if pythons else []
+    code = 0
+    with measuring(output, quiet=quiet) as progress:
+        try:
+            results = measure(names or None, budget=budget, pythons=others, progress=progress)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        except KeyboardInterrupt as error:
+            code, results = failed(error), getattr(error, "claims", Claims((), environment()))
+    if to_stdout:
+        click.echo(results.to_json(), nl=False)
+    else:
+        show(results.sections())
+    if output is not None and not to_stdout:
+        code = save(results.save, output) or code
+    here = {result.name: result.verdict.word for result in reversed(results)}
+    for name in expected.keys() & here.keys():
+        if here[name] != expected[name]:
+            click.echo(f"gilcmp: {name} is {here[name]}, expected {expected[name]}", err=True)
+            code = code or 1
+    missing = [name for name in expected if name not in here and (not names or name in names)]
+    if missing and code == 0:
+        click.echo(f"gilcmp: not tested: {', '.join(name for name in CLAIMS if name in missing)}", err=True)
+        code = 1
+    return code
+
+
+@click.command(short_help="Find from which size of a call releasing the GIL pays.")
+@click.argument("work", metavar="KERNEL | PACKAGE.MODULE:FUNCTION")
+@click.option("--holds", metavar="PKG.MOD:FUNC", help="A function that does the same and keeps the GIL.")
+@click.option("--workers", type=click.IntRange(2, 4096), default=2, help="Threads, default: 2.")
+@click.option("--budget", type=Duration(), default=12.0, help="Time for it all, default: 12s.")
+@json_option
+@quiet_option
+def threshold(work: str, holds: str | None, workers: int, budget: float, output: str | None, quiet: bool) -> int:
+    """Find from which size of a call releasing the GIL pays: of a kernel, or of function(size)."""
+    from attrs import asdict
+
+    from gilcmp.probing.threshold import threshold as measure
+
+    need_writable(output)
+    code = 0
+    result = None
+    with measuring(output, quiet=quiet) as progress:
+        subject: Any = imported_function((work,)) if ":" in work else work
+        partner = imported_function((holds,)) if holds is not None else None
+        try:
+            result = measure(subject, holds=partner, workers=workers, budget=budget, progress=progress)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise click.UsageError(str(error)) from None
+        except KeyboardInterrupt as error:
+            code, result = failed(error), getattr(error, "threshold", None)
+    if result is None:
+        return code
+    if output is not None:
+        code = write_json(asdict(result), output) or code
+    else:
+        show(result.sections())
+    return code or (0 if any(point.speedup.n for point in result.points) else 3)

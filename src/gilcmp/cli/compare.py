@@ -1,0 +1,150 @@
+"""``gilcmp compare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gilcmp.cli.arguments import (
+    Counts,
+    Duration,
+    Names,
+    find_interpreters,
+    imported_function,
+    need_writable,
+    quiet_option,
+)
+from gilcmp.cli.output import failed, measuring, save, show
+
+# The kernels of a comparison without arguments: compute-bound, numeric and not. Both are chains of dependent steps,
+# so that two hardware threads of one core hardly get in each other's way (pi, say, is limited by the multiplier).
+DEFAULT_KERNELS = ("mandelbrot", "levenshtein")
+DEFAULT_BUDGET = 30.0
+
+
+@click.command(short_help="Run kernels or a function of your own under each strategy.")
+@click.argument("work", nargs=-1, metavar="[KERNEL ... | PACKAGE.MODULE:FUNCTION]")
+@click.option("--impl", "implementations", type=Names(), multiple=True, help="Implementations, default: all.")
+@click.option(
+    "--strategy",
+    "strategies",
+    type=Names(),
+    multiple=True,
+    help="Strategies, default: serial,threads,processes.",
+)
+@click.option("--workers", type=Counts(), help="Such as 1,2,4; default: up to the usable CPUs, and twice those.")
+@click.option("--size", help="small, medium, large or a number; default: calibrated.")
+@click.option("--tasks", type=click.IntRange(1, 10**7), help="Number of tasks (for a function: of calls).")
+@click.option("--budget", type=Duration(), default=DEFAULT_BUDGET, help="Time for it all, default: 30s.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the inputs, default: 0.")
+@click.option("-o", "--output", "--json", "output", metavar="FILE", help="Save the run; -: to standard output.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="PYTHON",
+    help="Another interpreter to compare in, round by round beside this one; repeatable.",
+)
+@quiet_option
+def compare(
+    work: tuple[str, ...],
+    implementations: tuple[list[str], ...],
+    strategies: tuple[list[str], ...],
+    workers: list[int] | None,
+    size: str | None,
+    tasks: int | None,
+    budget: float,
+    seed: int,
+    output: str | None,
+    pythons: tuple[str, ...],
+    quiet: bool,
+) -> int:
+    """Compare kernels, or a function of your own, under each strategy.
+
+    Without arguments: mandelbrot and levenshtein, in 30 seconds. With --python and -o, a file is saved for each
+    interpreter: FILE with its version before the suffix.
+    """
+    from gilcmp.judge.verdict import UNDECIDED
+    from gilcmp.measure.request import DEFAULT_STRATEGIES
+    from gilcmp.measure.session import Session
+
+    to_stdout = output == "-"
+    need_writable(output)
+    settings: dict[str, Any] = {
+        "implementations": [name for names in implementations for name in names] or None,
+        "strategies": [name for names in strategies for name in names] or list(DEFAULT_STRATEGIES),
+        "workers": workers,
+        "size": size,
+        "tasks": tasks,
+        "seed": seed,
+    }
+    if pythons:
+        return _compare_pythons(list(work or DEFAULT_KERNELS), pythons, budget, settings, output, quiet=quiet)
+    with measuring(output, quiet=quiet) as progress:
+        subject: Any = imported_function(work) if any(":" in word for word in work) else list(work or DEFAULT_KERNELS)
+        try:
+            session = Session(subject, progress, budget=budget, **settings)
+        except (ValueError, TypeError) as error:
+            raise click.UsageError(str(error)) from None
+        failure: BaseException | None = None
+        try:
+            result = _measure(session)
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            failure, result = error, session.comparison()
+    if result.cells or failure is None:
+        _show_run(result, to_stdout=to_stdout)
+    code = 0 if failure is None else failed(failure)
+    if result.cells and output is not None and not to_stdout:
+        code = save(result.save, output) or code
+    words = {cell.verdict.word for cell in result if not cell.is_serial and not cell.error}
+    return 3 if code == 0 and words and words <= set(UNDECIDED) else code
+
+
+def _compare_pythons(
+    work: list[str],
+    pythons: tuple[str, ...],
+    budget: float,
+    settings: dict[str, Any],
+    output: str | None,
+    *,
+    quiet: bool,
+) -> int:
+    """Compare in several interpreters, show one table, save a file for each."""
+    from gilcmp.measure.pythons import PythonError, compare_pythons, python_sections
+    from gilcmp.saved.run import to_json
+
+    code = 0
+    with measuring(output, quiet=quiet) as progress:
+        try:
+            comparisons = compare_pythons(
+                find_interpreters(pythons), work, budget=budget, progress=progress, **settings
+            )
+        except PythonError as error:
+            raise click.UsageError(str(error)) from None
+        except KeyboardInterrupt as error:
+            code, comparisons = failed(error), getattr(error, "comparisons", [])
+    if output == "-":
+        click.echo(json.dumps([json.loads(to_json(comparison.run)) for _, comparison in comparisons], indent=1))
+    elif comparisons:
+        show(python_sections(comparisons))
+    if output not in (None, "-"):
+        target = Path(str(output))
+        for python, comparison in comparisons:
+            code = save(comparison.save, str(target.with_stem(f"{target.stem}-{python.name}"))) or code
+    return code
+
+
+def _measure(session: Any) -> Any:
+    return session.measure()
+
+
+def _show_run(result: Any, *, to_stdout: bool) -> None:
+    if to_stdout:
+        from gilcmp.saved.run import to_json
+
+        click.echo(to_json(result.run), nl=False)
+        return
+    show(result.sections())

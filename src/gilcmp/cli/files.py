@@ -1,0 +1,68 @@
+"""``gilcmp diff`` and ``gilcmp report``: what saved files tell."""
+
+from __future__ import annotations
+
+import click
+
+from gilcmp.cli.arguments import need_writable
+from gilcmp.cli.output import show
+
+
+@click.command(short_help="Lay saved runs side by side.")
+@click.argument("files", nargs=-1, metavar="A.json B.json [C.json ...]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "markdown", "csv", "json"]),
+    default="table",
+    help="Default: table.",
+)
+@click.option(
+    "--fail-below",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="RATIO",
+    help="Exit code 1 when a cell surely does less than so much of the first run's work per second, or speed-up.",
+)
+def diff(files: tuple[str, ...], form: str, fail_below: float | None) -> int:
+    """Lay saved runs side by side: what differs between the machines, and how each cell compares with the first run."""
+    from gilcmp.judge.diff import diff as lay_side_by_side
+    from gilcmp.judge.differences import key_name
+    from gilcmp.saved.reading import ResultError
+
+    try:
+        difference = lay_side_by_side(*files) if files else None
+    except (ValueError, ResultError) as error:
+        raise click.UsageError(str(error)) from None
+    if difference is None:
+        raise click.UsageError("nothing to compare: give at least two saved runs")
+    if form == "table":
+        show(difference.sections())
+    else:
+        write = {"markdown": difference.to_markdown, "csv": difference.to_csv, "json": difference.to_json}[form]
+        click.echo(write(), nl=False)
+    worse = difference.below(fail_below) if fail_below is not None else []
+    for run, cell, what in worse:
+        click.echo(f"gilcmp: {run}: {key_name(cell.key)} {what}", err=True)
+    return 1 if worse else 0
+
+
+@click.command(short_help="Put saved runs, claims and probes into one HTML file.")
+@click.argument("files", nargs=-1, metavar="FILE.json ...")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The report, one HTML file; -: to standard output.")
+def report(files: tuple[str, ...], output: str) -> None:
+    """Put saved runs, claims, probes and thresholds into one HTML file that needs no network."""
+    from gilcmp.base.files import replace_file
+    from gilcmp.reporting.report import check_output, read_report
+    from gilcmp.saved.reading import ResultError
+
+    need_writable(output)
+    try:
+        check_output(output, files)
+        text = read_report(files).to_html()
+    except (ValueError, ResultError, ImportError) as error:
+        raise click.UsageError(str(error)) from None
+    if output == "-":
+        click.echo(text, nl=False)
+        return
+    replace_file(output, text)
+    click.echo(f"{output}: {len(text.encode()) / 1e6:.2f} MB")

@@ -1,0 +1,68 @@
+"""The command line: parse, call the API, show, save; no logic of its own.
+
+Exit codes: 0 fine, 1 a requested check failed, 2 wrong usage or bad input, 3 the machine was
+too busy for a verdict, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from gilcmp._version import __version__
+from gilcmp.cli.about import env, list_
+from gilcmp.cli.claims import claims, threshold
+from gilcmp.cli.compare import compare
+from gilcmp.cli.files import diff, report
+from gilcmp.cli.output import INTERRUPTED, complain
+from gilcmp.cli.probe import atlas, probe
+from gilcmp.cli.timeline import timeline
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; errors are one line on standard error."""
+    try:
+        code = cli.main(arguments, prog_name="gilcmp", standalone_mode=False)
+        if not callable(code):
+            sys.stdout.flush()
+    except click.ClickException as error:
+        code = complain(error.format_message())
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("gilcmp: interrupted", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:  # "gilcmp … | head": the reader has gone, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        code = complain(str(error))
+    if callable(code):
+        # `timeline`: a user's program, whose errors and exits must not be taken for gilcmp's
+        code()
+        sys.exit(0)
+    if code == INTERRUPTED and threading.active_count() > 1:
+        # A thread that is in the middle of a long task cannot be stopped, but the process can exit without it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gilcmp", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Measure what the GIL costs and what releasing it buys, on this machine and this Python."""
+    if os.environ.get("GILCMP_ISA"):  # report a wrong value before anything is measured
+        try:
+            importlib.import_module("gilcmp._kernels")
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+
+for command in (compare, probe, claims, threshold, atlas, timeline, diff, report, list_, env):
+    cli.add_command(command)

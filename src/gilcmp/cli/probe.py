@@ -1,0 +1,121 @@
+"""``gilcmp probe`` and ``gilcmp atlas``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from gilcmp.cli.arguments import Duration, imported_function, json_option, need_writable, quiet_option
+from gilcmp.cli.output import complain, failed, measuring, show, write_json
+
+
+@click.command(short_help="Measure for how much of its time a statement holds the GIL.")
+@click.argument("statements", nargs=-1, metavar="STATEMENT ...")
+@click.option("-s", "--setup", multiple=True, metavar="CODE", help="Run once before, as in timeit; repeatable.")
+@click.option("-m", "functions", multiple=True, metavar="PKG.MOD:FUNC", help="Probe a function without arguments.")
+@click.option("--budget", type=Duration(), default=0.5, help="Time for each, default: 500ms.")
+@json_option
+def probe(
+    statements: tuple[str, ...],
+    setup: tuple[str, ...],
+    functions: tuple[str, ...],
+    budget: float,
+    output: str | None,
+) -> int:
+    """Measure for how much of its time a statement holds the GIL, and how long it makes others wait."""
+    from attrs import asdict, evolve
+
+    from gilcmp.probing.probe import probe as measure
+    from gilcmp.probing.probe_result import probe_table
+    from gilcmp.show.model import section
+
+    if not statements and not functions:
+        raise click.UsageError("nothing to probe: give a statement, or a function with -m")
+    _need_budget(budget)
+    need_writable(output)
+    code = 0
+    probes = []
+    with measuring(output, quiet=True):
+        calls = {statement: _statement(statement, setup) for statement in statements}
+        calls |= {name: imported_function((name,)) for name in functions}
+        for name, call in calls.items():
+            try:
+                probes.append(evolve(measure(call, budget=budget), name=name))
+            except KeyboardInterrupt as error:
+                code = failed(error)
+                break
+            except (Exception, SystemExit) as error:  # user code can raise anything: go on with the others
+                reason = str(error) if type(error) is RuntimeError else f"{type(error).__name__}: {error}"
+                code = complain(f"{name}: {reason}")
+    if not probes:
+        return code
+    if output is not None:
+        code = write_json([asdict(probe) for probe in probes], output) or code
+    elif len(calls) == 1:
+        click.echo(str(probes[0]))
+    else:
+        show([section("", probe_table(probes))])
+    return code or (3 if all(probe.verdict == "starved" for probe in probes) else 0)
+
+
+def _statement(statement: str, setup: tuple[str, ...]) -> Callable[..., Any]:
+    """Compile a statement to a function in a namespace that the setup has filled."""
+    from gilcmp.probing.atlas import execute, statement_function
+
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    try:
+        for code in setup:
+            execute(code, "<setup>", namespace)
+        return statement_function(statement, namespace)
+    except (Exception, SystemExit) as error:
+        raise click.UsageError(f"{statement!r}: {type(error).__name__}: {error}") from None
+
+
+def _need_budget(budget: float) -> None:
+    if not 0.01 <= budget <= 3600:
+        raise click.UsageError(f"--budget must be from 10ms to 1 hour, got {budget} s")
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[stdlib | numpy | FILE.toml] ...")
+@click.option("--budget", type=Duration(), default=0.3, help="Time for each statement, default: 300ms.")
+@json_option
+@click.option("--markdown", is_flag=True, help="As Markdown, for documents.")
+@quiet_option
+def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown: bool, quiet: bool) -> int:
+    """Probe lists of statements: which of them release the GIL. Without arguments: the standard library."""
+    from attrs import asdict
+
+    from gilcmp.measure.session import Progress
+    from gilcmp.probing.atlas import AtlasError
+    from gilcmp.probing.atlas import atlas as measure
+
+    need_writable(output)
+    _need_budget(budget)
+    code = 0
+    atlases = []
+    with measuring(output, quiet=quiet or markdown) as bar:
+
+        def tell(statement: str, done: int, total: int) -> None:
+            if bar is not None:
+                bar(Progress(statement.splitlines()[0], done / total, (total - done) * budget))
+
+        for source in sources or ("stdlib",):
+            try:
+                atlases.append(measure(source, budget=budget, progress=tell))
+            except KeyboardInterrupt as error:
+                code = failed(error)
+                atlases += [error.atlas] if hasattr(error, "atlas") else []
+                break
+            except (AtlasError, RuntimeError, OSError) as error:  # the other lists go on
+                code = complain(str(error))
+    if output is not None and atlases:
+        code = write_json([asdict(atlas) for atlas in atlases], output) or code
+    for atlas in atlases if output is None else ():
+        if markdown:
+            click.echo(atlas.to_markdown())
+        else:
+            show(atlas.sections())
+    return code

@@ -1,0 +1,151 @@
+"""What a claim about the GIL is, what an experiment gets, and what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from attrs import field, frozen
+
+from gilcmp.judge.cell import Cell
+from gilcmp.judge.estimate import Estimate
+from gilcmp.judge.verdict import UNDECIDED, Verdict
+from gilcmp.measure.pythons import Python
+from gilcmp.show import words
+
+CONFIRMED, REFUTED = "confirmed", "refuted"
+DIFFERS, CANNOT = "differs on this build", "cannot be tested here"
+PARALLEL = 1.5  # speed-up of two workers from which they really ran side by side
+WORDS = (CONFIRMED, REFUTED, DIFFERS, CANNOT)
+
+
+class CannotTest(Exception):
+    """An experiment cannot give an answer here; the message says why."""
+
+
+class Unclear(CannotTest):
+    """What was measured leaves the answer open: another try may give one."""
+
+
+@frozen
+class Figure:
+    """A measured number, with its unit and, where there is one, its 95 % interval."""
+
+    name: str
+    value: float
+    unit: str = ""
+    low: float = math.nan
+    high: float = math.nan
+
+    @classmethod
+    def of(cls, name: str, value: Estimate, unit: str = "") -> Figure:
+        """Make one of an estimate."""
+        return cls(name, value.value, unit, value.low, value.high)
+
+    @property
+    def shown(self) -> str:
+        """The number with its unit and interval."""
+        if math.isnan(self.value):
+            return "-"
+        unit = f" {self.unit}" if self.unit and self.unit not in ("s", "B", "x") else "x" * (self.unit == "x")
+        if math.isnan(self.low) or math.isnan(self.high):
+            return f"{self._number(self.value)}{unit}"
+        return f"{self._number(self.value)}{unit} [{self._number(self.low)}, {self._number(self.high)}]"
+
+    def _number(self, value: float) -> str:
+        if self.unit == "s":
+            return words.seconds(value)
+        if self.unit == "B":
+            return f"{value / 1024:,.1f} KiB"
+        return f"{value:,.{0 if abs(value) >= 100 else 2}f}"
+
+
+@frozen
+class Outcome:
+    """What an experiment found: one of `WORDS` with the reason, and the figures."""
+
+    verdict: Verdict
+    figures: tuple[Figure, ...] = ()
+
+
+@frozen
+class Conditions:
+    """What an experiment may use.
+
+    Attributes
+    ----------
+    seconds : float
+        How long it may take, about.
+    cpus : float
+        CPUs that this process may really use.
+    gil : bool
+        Whether the GIL is on.
+    pythons : tuple of Python
+        Other interpreters that were named.
+    """
+
+    seconds: float
+    cpus: float
+    gil: bool
+    pythons: tuple[Python, ...] = ()
+
+    @property
+    def threads(self) -> int:
+        """How many threads fill the CPUs, at least 2."""
+        return max(2, int(self.cpus))
+
+    def need_two_cpus(self) -> None:
+        """Give up where nothing can run in parallel anyway."""
+        if self.cpus < 2:
+            raise CannotTest(f"it needs 2 CPUs, and this process may use {self.cpus:g}")
+
+    def conclude(self, holds: bool, reason: str, *figures: Figure) -> Outcome:
+        """Return the outcome: a claim that fails while the GIL is off differs because of that."""
+        word = CONFIRMED if holds else REFUTED if self.gil else DIFFERS
+        return Outcome(Verdict(word, reason), figures)
+
+
+@frozen
+class Claim:
+    """A sentence that people are told about the GIL, and the experiment that tests it.
+
+    Attributes
+    ----------
+    name, sentence, experiment : str
+        What it is called, what it says, what is done to test it.
+    run : callable
+        The experiment.
+    seconds : float
+        How long it takes, about.
+    note : str
+        What one should know beside the figures.
+    """
+
+    name: str
+    sentence: str
+    experiment: str
+    run: Callable[[Conditions], Outcome] = field(eq=False, repr=False)
+    seconds: float
+    note: str = ""
+
+
+def settled(cell: Cell) -> Cell:
+    """Return the cell; give up where it was starved, too noisy or not measured."""
+    if cell.verdict.word in (*UNDECIDED, "not measured"):
+        where = f"{cell.implementation}, {cell.strategy} x {cell.workers}"
+        raise Unclear(f"{where} was {cell.verdict.word}: {cell.verdict.reason}")
+    return cell
+
+
+def above(value: Estimate, limit: float) -> bool:
+    """Tell whether an estimate is at or above a limit; give up where its interval leaves that open."""
+    if math.isnan(value.low) or value.low < limit <= value.high:
+        raise Unclear(f"{value} may be below {limit} or above: a longer budget or a quieter machine may tell")
+    return value.value >= limit
+
+
+def count_down(n: int) -> int:
+    """Count down to 0 in plain Python: work that is nothing but bytecode."""
+    while n > 0:
+        n -= 1
+    return n

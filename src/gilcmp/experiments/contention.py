@@ -1,0 +1,84 @@
+"""More threads than the lock can serve."""
+
+from __future__ import annotations
+
+import sys
+
+from gilcmp.experiments.claim import Claim, Conditions, Figure, Outcome, count_down, settled
+from gilcmp.judge.estimate import Estimate
+from gilcmp.measure.compare import compare
+from gilcmp.measure.pool import Pool
+from gilcmp.measure.strategies import strategies
+from gilcmp.probing.probe import best_pace, switch_interval
+from gilcmp.watch import _gil
+
+WORKERS = (1, 2, 4, 8, 16)
+INTERVALS = (0.0005, 0.005, 0.05)  # seconds
+TASKS = [15_000] * 16
+
+
+def _run(conditions: Conditions) -> Outcome:
+    figures: list[Figure] = []
+    times: dict[tuple[float, int], Estimate] = {}
+    for interval in INTERVALS:
+        with switch_interval(interval):
+            measured = compare(
+                count_down, tasks=TASKS, strategies="threads", workers=WORKERS, budget=conditions.seconds / 4
+            )
+        for n in WORKERS:
+            speedup = times[interval, n] = settled(measured["threads", n]).speedup
+            name = f"time with {n} threads, of the time with none, switch interval {interval * 1e3:g} ms"
+            figures.append(Figure(name, 1 / speedup.value, "x", 1 / speedup.high, 1 / speedup.low))
+    for n in WORKERS:
+        handed, switched = switches(n)
+        figures.append(Figure(f"hand-overs of the lock with {n} threads", handed, "/s"))
+        if switched is not None:
+            figures.append(Figure(f"context switches with {n} threads", switched, "/s"))
+    several = {key: value for key, value in times.items() if key[1] > 1}
+    (interval, n), slowest = min(several.items(), key=lambda item: item[1].high)
+    best = max(several.values(), key=lambda value: value.value)
+    if not conditions.gil and best.value > 1.5:
+        return conditions.conclude(
+            False, f"the same work was up to {best.value:.2f} times as fast in threads", *figures
+        )
+    return conditions.conclude(
+        slowest.high < 1.0,
+        f"{n} threads took {1 / slowest.value:.2f} times as long as none at a switch interval of {interval * 1e3:g} ms",
+        *figures,
+    )
+
+
+def switches(workers: int) -> tuple[float, float | None]:
+    """Return hand-overs of the lock, and context switches of the process, a second (None: the system does not say)."""
+    pool = Pool.open(strategies["threads"], workers)
+    try:
+        sampler = _gil.Sampler(best_pace(), 1.0)
+        try:
+            before = _context_switches()
+            _, start, end, _ = pool.run(count_down, TASKS * 10)
+            after = _context_switches()
+        finally:
+            counts = sampler.stop()
+    finally:
+        pool.close()
+    seconds = (end - start) / 1e9
+    handed = counts["switches"] / seconds if counts else 0.0
+    return handed, None if before is None or after is None else (after - before) / seconds
+
+
+def _context_switches() -> int | None:
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_nvcsw + usage.ru_nivcsw
+
+
+CLAIM = Claim(
+    "contention",
+    "More threads can make it slower.",
+    "The same work in 1, 2, 4, 8 and 16 threads, at switch intervals of 0.5, 5 and 50 ms.",
+    _run,
+    seconds=16.0,
+)

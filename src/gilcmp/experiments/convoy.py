@@ -1,0 +1,126 @@
+"""An I/O thread beside busy ones."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from gilcmp.base.child import ChildError, answer, ask
+from gilcmp.experiments.claim import CannotTest, Claim, Conditions, Figure, Outcome
+from gilcmp.probing.probe import switch_interval
+from gilcmp.watch import _gil
+
+STOP = b"stop"
+STARVES = 0.2  # share of the requests beside a native thread, below which the I/O thread is starved
+
+
+def _run(conditions: Conditions) -> Outcome:
+    cases: list[tuple[str, Callable[[threading.Event], None] | None, int, float]] = [
+        ("nothing", None, 0, 0.005),
+        ("a native thread that releases", _native, 1, 0.005),
+        ("one Python loop", _loop, 1, 0.005),
+        ("two Python loops", _loop, 2, 0.005),
+        ("one Python loop, switch interval 0.5 ms", _loop, 1, 0.0005),
+        ("two Python loops, switch interval 0.5 ms", _loop, 2, 0.0005),
+    ]
+    figures, rates = [], {}
+    for name, busy, threads, interval in cases:
+        with switch_interval(interval), _busy(busy, threads):
+            seen = _echo(max(0.2, conditions.seconds / len(cases) - 0.25))
+        rates[name] = seen["rate"]
+        figures += [
+            Figure(f"requests beside {name}", seen["rate"], "/s"),
+            Figure(f"latency beside {name}, median", seen["p50"], "s"),
+            Figure(f"latency beside {name}, 99 %", seen["p99"], "s"),
+        ]
+    native, loop = rates["a native thread that releases"], rates["one Python loop"]
+    return conditions.conclude(
+        loop < STARVES * native,
+        f"{native:,.0f} requests/s beside a native thread, {loop:,.0f} beside one Python loop",
+        *figures,
+    )
+
+
+def _native(over: threading.Event) -> None:
+    while not over.is_set():
+        _gil.release_gil(0.01)
+
+
+def _loop(over: threading.Event) -> None:
+    while not over.is_set():
+        pass
+
+
+@contextlib.contextmanager
+def _busy(target: Callable[[threading.Event], None] | None, number: int) -> Iterator[None]:
+    over = threading.Event()
+    threads = [threading.Thread(target=target, args=(over,), name="gilcmp busy") for _ in range(number) if target]
+    try:
+        for thread in threads:
+            thread.start()
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+
+def _echo(seconds: float) -> dict[str, float]:
+    """Answer datagrams in a thread of this process, and return what a client in another one saw."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def echo() -> None:
+            with contextlib.suppress(OSError):  # an interrupt may close the socket first
+                while True:
+                    data, sender = server.recvfrom(64)
+                    if data == STOP:
+                        return
+                    server.sendto(data, sender)
+
+        thread = threading.Thread(target=echo, name="gilcmp echo")
+        try:
+            thread.start()
+            port = str(server.getsockname()[1])
+            seen: dict[str, float] = ask("-m", "gilcmp.experiments.convoy", port, str(seconds), timeout=30 + seconds)
+        except ChildError as error:
+            raise CannotTest(f"the client failed: {error}") from None
+        finally:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closer:
+                closer.sendto(STOP, server.getsockname())
+            if thread.ident is not None:
+                thread.join()
+    return seen
+
+
+def _client(port: int, seconds: float) -> None:
+    """Send a datagram, wait for its echo, and so on; print requests a second and latencies (s)."""
+    took = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2.0)
+        client.connect(("127.0.0.1", port))
+        began = time.perf_counter()
+        while (sent := time.perf_counter()) < began + seconds:
+            client.send(b"ping")
+            client.recv(64)
+            took.append(time.perf_counter() - sent)
+    ordered = sorted(took)
+    n = len(ordered)
+    answer({"rate": n / sum(took), "p50": ordered[n // 2], "p99": ordered[min(n - 1, n * 99 // 100)]})
+
+
+CLAIM = Claim(
+    "convoy",
+    "One busy thread starves an I/O thread beside it.",
+    "A UDP echo on the loopback beside nothing, a native thread, one and two Python loops.",
+    _run,
+    seconds=6.0,
+)
+
+if __name__ == "__main__":
+    _client(int(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,32 @@
+"""CPU-bound threads."""
+
+from __future__ import annotations
+
+from gilcmp.experiments.claim import Claim, Conditions, Figure, Outcome, count_down, settled
+from gilcmp.judge.verdict import NO_GAIN
+from gilcmp.measure.compare import compare
+
+STEPS = 1_000_000
+
+
+def _run(conditions: Conditions) -> Outcome:
+    conditions.need_two_cpus()
+    comparison = compare(count_down, tasks=[STEPS] * 2, strategies="threads", workers=2, budget=conditions.seconds)
+    cell = settled(comparison["threads", 2])
+    times = {cell.strategy: cell.time.value * cell.record.work / cell.record.repeats for cell in comparison}
+    return conditions.conclude(
+        cell.speedup.value <= NO_GAIN,
+        f"two threads took {1 / cell.speedup.value:.2f} times as long as one after the other",
+        Figure.of("speed-up of two threads", cell.speedup, "x"),
+        Figure("count(n) twice in a row", times["serial"], "s"),
+        Figure("count(n) twice, in two threads", times["threads"], "s"),
+    )
+
+
+CLAIM = Claim(
+    "cpu-threads",
+    "For CPU-bound Python code, threads are no faster.",
+    "The classic: count(n) twice in a row, against twice in two threads.",
+    _run,
+    seconds=4.0,
+)

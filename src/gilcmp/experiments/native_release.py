@@ -1,0 +1,33 @@
+"""Extensions that release the lock."""
+
+from __future__ import annotations
+
+from gilcmp.experiments.claim import PARALLEL, Claim, Conditions, Figure, Outcome, above, settled
+from gilcmp.judge.verdict import NO_GAIN
+from gilcmp.measure.compare import compare
+
+
+def _run(conditions: Conditions) -> Outcome:
+    conditions.need_two_cpus()
+    names = ["numpy", "cython_gil", "cython_nogil"]
+    comparison = compare(
+        "mandelbrot", implementations=names, strategies="threads", workers=2, budget=conditions.seconds
+    )
+    cells = {name: settled(comparison[name, "threads"]) for name in names}
+    speedups = {name: cell.speedup for name, cell in cells.items()}
+    nogil, gil = speedups["cython_nogil"].value, speedups["cython_gil"].value
+    return conditions.conclude(
+        above(speedups["cython_nogil"], PARALLEL) and gil <= NO_GAIN,
+        f"two threads: {nogil:.2f}x with the lock released, {gil:.2f}x with the same machine code and the lock held",
+        *(Figure.of(f"speed-up of two threads, {name}", speedups[name], "x") for name in names),
+    )
+
+
+CLAIM = Claim(
+    "native-release",
+    "C extensions that release the GIL run in parallel.",
+    "mandelbrot in NumPy and in Cython with nogil under two threads; its twin that holds the GIL is the control.",
+    _run,
+    seconds=7.0,
+    note="On a free-threaded build the twin that holds runs in parallel as well: there is no lock to hold.",
+)

@@ -1,0 +1,176 @@
+"""The results of testing claims: data, saving, and how they are shown."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from attrs import asdict, frozen
+
+from gilcmp._version import __version__
+from gilcmp.base.files import replace_file
+from gilcmp.experiments.claim import CANNOT, CONFIRMED, DIFFERS, REFUTED, Figure
+from gilcmp.judge.verdict import Verdict
+from gilcmp.saved.environment import Environment
+from gilcmp.saved.reading import ResultError, parsed, structured, without_nan
+from gilcmp.show.model import Column, Part, Section, Sentence, Table, Value, columns, section
+from gilcmp.show.views import Shown
+
+FORMAT, SCHEMA = "gilcmp claims", 1
+TONES = {CONFIRMED: "good", REFUTED: "bad", DIFFERS: "fair", CANNOT: "open"}
+
+
+@frozen
+class Result:
+    """A claim, the interpreter it was tested in, and what came out.
+
+    Attributes
+    ----------
+    name, sentence, experiment, note : str
+        The claim's.
+    python : str
+        Version of the interpreter, with a t where it is free-threaded.
+    verdict : Verdict
+        ``confirmed``, ``refuted``, ``differs on this build`` or ``cannot be tested here``, with the reason.
+    figures : tuple of Figure
+        What was measured.
+    seconds : float
+        How long it took.
+    """
+
+    name: str
+    sentence: str
+    experiment: str
+    note: str
+    python: str
+    verdict: Verdict
+    figures: tuple[Figure, ...]
+    seconds: float
+
+
+@frozen
+class _Saved:
+    """What is read of a file."""
+
+    environment: Environment
+    results: list[Result]
+
+
+class Claims(Sequence[Result], Shown):
+    """The results of `claims`, in order; printing them shows a table with the figures.
+
+    Attributes
+    ----------
+    environment : Environment
+        Where they were tested.
+    results : tuple of Result
+        All of them.
+    """
+
+    def __init__(self, results: Iterable[Result], where: Environment) -> None:
+        self.results = tuple(results)
+        self.environment = where
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return next(result for result in self.results if result.name == key)
+        return self.results[key]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.results)
+
+    @property
+    def findings(self) -> list[str]:
+        """How many came out how, in a sentence."""
+        return [f"Claims about the GIL: {self._counts()}."]
+
+    def _counts(self) -> str:
+        words = [result.verdict.word for result in self]
+        return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+
+    def sections(self) -> list[Section]:
+        """Return what is shown of them: a section for each claim, then how many came out how."""
+        several = len({result.python for result in self}) > 1
+        sections = []
+        for name, results in groupby(self, key=lambda result: result.name):
+            sections.append(_claim_section(name, list(results), several=several))
+        where = self.environment
+        took = sum(result.seconds for result in self)
+        summary = (
+            f"{self._counts() or 'nothing tested'}. {where.interpreter}, {where.cpus:g} of {where.cpus_logical} CPUs "
+            f"({where.cpu}), {took:.0f} s."
+        )
+        return [*sections, section("", summary)]
+
+    def tables(self) -> list[Table]:
+        """Return a table of the verdicts, and one of all figures."""
+        verdicts = tuple(
+            (result.name, result.sentence, result.python, result.verdict.shown(TONES), result.verdict.reason)
+            for result in self
+        )
+        figures = tuple(
+            (result.name, result.python, figure.name, figure.shown) for result in self for figure in result.figures
+        )
+        return [
+            Table(columns("claim", "what people are told", "Python", "verdict", "reason"), verdicts, "claims"),
+            Table(columns("claim", "Python", "figure", "value"), figures, "the claims' figures", folded=True),
+        ]
+
+    def to_json(self) -> str:
+        """Write them as JSON."""
+        body = {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            "gilcmp": __version__,
+            "environment": asdict(self.environment),
+            "results": [asdict(result) for result in self.results],
+        }
+        return json.dumps(without_nan(body), indent=1, allow_nan=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save them as JSON; the file is replaced as a whole or not at all."""
+        replace_file(path, self.to_json())
+
+
+def _claim_section(name: str, results: Sequence[Result], *, several: bool) -> Section:
+    first = results[0]
+    about = [Sentence(text, "dim", indent=2) for text in (first.experiment, first.note) if text]
+    parts: list[Part] = []
+    for result in results:
+        verdict = result.verdict.shown(TONES)
+        lead = Value(f"{result.python}: {verdict.text}" if several else verdict.text, verdict.tone)
+        parts.append(Sentence(result.verdict.reason, lead=lead, indent=2))
+        if result.figures:
+            rows = tuple((figure.name, figure.shown) for figure in result.figures)
+            parts.append(Table((Column(""), Column("", wraps=False)), rows, indent=4))
+    return section(f"{name}: {first.sentence}", *about, *parts)
+
+
+def read_claims(text: str, source: str) -> Claims:
+    """Read saved claims.
+
+    Parameters
+    ----------
+    text : str
+        JSON, as `Claims.to_json` writes it.
+    source : str
+        What to call it in an error.
+
+    Raises
+    ------
+    ResultError
+        For what is not JSON, not claims, of a newer schema, or broken.
+    """
+    body = parsed(text, source)
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        raise ResultError(f'{source}: not saved claims: it has no "format": "{FORMAT}" at its top')
+    if body.get("schema") != SCHEMA:
+        raise ResultError(f'{source}: "schema" must be {SCHEMA}, got {body.get("schema")!r}')
+    saved = structured(body, _Saved, "claims", source, null_is_nan=True)
+    return Claims(saved.results, saved.environment)

@@ -1,0 +1,1 @@
+"""Pure functions of saved data: estimates, verdicts, comparisons, findings, differences."""

@@ -1,0 +1,299 @@
+"""Two or more saved runs side by side: what differs between the machines, and cell by cell in the figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import TypeAlias
+
+from attrs import asdict, frozen
+
+from gilcmp.judge.cell import Cell
+from gilcmp.judge.comparison import Comparison
+from gilcmp.judge.differences import (
+    CellDiff,
+    Difference,
+    Mean,
+    RunDiff,
+    cell_table,
+    environment_table,
+    mean_table,
+    reading,
+    what_the_lock_changed,
+    without_partner,
+)
+from gilcmp.judge.estimate import CONFIDENCE, Estimate
+from gilcmp.judge.ratios import chance_below, holm, ratio_of_medians
+from gilcmp.judge.verdict import MIN_ROUNDS, ratio
+from gilcmp.saved.benchmark_files import is_benchmark_file, run_from_benchmarks
+from gilcmp.saved.reading import parsed, read_text, without_nan
+from gilcmp.saved.run import from_json
+from gilcmp.show.model import Section, section
+from gilcmp.show.views import Shown
+from gilcmp.show.words import printable
+
+Source: TypeAlias = str | os.PathLike[str] | Comparison
+
+# Fields of an environment that differ even between two runs on one machine, and so are left out
+UNTOLD = ("load",)
+CSV_FIELDS = (
+    "run", "kernel", "implementation", "strategy", "workers", "time", "time_low", "time_high", "speedup",
+    "speedup_low", "speedup_high", "note",
+)  # fmt: skip
+
+
+@frozen
+class Diff(Shown):
+    """Runs side by side.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What the runs are called, the first one first.
+    environment : tuple of Difference
+        What differs between their environments; what matters for threads comes first.
+    runs : tuple of RunDiff
+        Each further run against the first.
+    """
+
+    names: tuple[str, ...]
+    environment: tuple[Difference, ...]
+    runs: tuple[RunDiff, ...]
+
+    def below(self, limit: float) -> list[tuple[str, CellDiff, str]]:
+        """Return the cells that got worse than `limit` for sure.
+
+        Worse is a smaller speed-up, or less work per second (the inverse of `CellDiff.time`). The chance that even one
+        of those returned did not get worse is at most 2.5 %, whatever the number of cells (Holm).
+        """
+        compared = [(run.name, cell) for run in self.runs for cell in run.cells if not cell.refused]
+        figures = [(*entry, entry[1].work, "does {:.2f} times the work per second") for entry in compared]
+        figures += [(*entry, entry[1].speedup, "has {:.2f} times the speed-up") for entry in compared]
+        figures = [figure for figure in figures if not math.isnan(figure[2].high)]
+        sure = holm([chance_below(value, limit) for _, _, value, _ in figures], (1 - CONFIDENCE) / 2)
+        worse: dict[tuple[str, object], tuple[str, CellDiff, str]] = {}
+        for (name, cell, value, text), holds in zip(figures, sure, strict=True):
+            if holds:
+                worse.setdefault((name, cell.key), (name, cell, text.format(value.value)))
+        return list(worse.values())
+
+    @property
+    def findings(self) -> list[str]:
+        """What the GIL changed, where not all runs have it."""
+        return what_the_lock_changed(self.names, self.environment, self.runs)
+
+    def sections(self) -> list[Section]:
+        """Return what is shown of it: the environments, then each run against the first."""
+        sections = [section("", *self.findings)] if self.findings else []
+        title = "What differs between the environments"
+        table = environment_table(self.names, self.environment) if self.environment else "nothing"
+        sections.append(section(title, table))
+        for run in self.runs:
+            sections += [
+                section(f"{run.name} against {self.names[0]}", cell_table(run)),
+                section("", "Geometric means", mean_table(run)),
+                section("", reading(run), *without_partner(self.names[0], run)),
+            ]
+        return sections
+
+    def to_csv(self) -> str:
+        """Return the cells as CSV; what has no partner is in it, with a note."""
+        out = StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(CSV_FIELDS)
+        for run in self.runs:
+            for cell in run.cells:
+                numbers = [
+                    "" if math.isnan(number) else f"{number:.6g}"
+                    for value in (cell.time, cell.speedup)
+                    for number in (value.value, value.low, value.high)
+                ]
+                writer.writerow(map(csv_cell, [run.name, *cell.key, *numbers, cell.refused]))
+            for where, keys in ((self.names[0], run.missing), (run.name, run.extra)):
+                for key in keys:
+                    writer.writerow(map(csv_cell, [run.name, *key, *[""] * 6, f"only in {where}"]))
+        return out.getvalue()
+
+    def to_json(self) -> str:
+        """Return it as JSON; null where a number is unknown."""
+        return json.dumps(without_nan(asdict(self)), indent=1) + "\n"
+
+
+def csv_cell(value: object) -> str:
+    """Return a cell that no spreadsheet takes for a formula: names come from files as well."""
+    text = printable(str(value))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def diff(first: Source, *others: Source) -> Diff:
+    """Lay saved runs side by side.
+
+    Parameters
+    ----------
+    first : path or Comparison
+        What the others are compared with.
+    *others : path or Comparison
+        At least one.
+
+    Returns
+    -------
+    Diff
+        What differs; printing it shows the tables.
+
+    Raises
+    ------
+    ValueError
+        Without a second run.
+    ResultError, OSError
+        For a file that is not a saved run, or cannot be read.
+
+    Notes
+    -----
+    The interval of a ratio of two medians is the wider one of two. The first is a bootstrap over the rounds of both
+    runs (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, 13.3), widened for autocorrelation:
+    rounds close in time see the same machine, and count for less than as many independent ones. The second
+    allows for slow changes of the machine: it comes from how the medians of batches of consecutive rounds differ
+    (Schmeiser, Batch size effects in the analysis of simulation output, Operations Research 30, 1982; with Welch's
+    degrees of freedom for two runs). benchmarks/diff_coverage.py measures how often both together miss.
+    """
+    if not others:
+        raise ValueError("diff needs at least two runs, got one")
+    sources = [first, *others]
+    loaded = [_load(source) for source in sources]
+    runs = [run for run, _ in loaded]
+    names = _names(sources)
+    return Diff(
+        names=tuple(names),
+        environment=tuple(_environments(loaded)),
+        runs=tuple(_run_diff(name, runs[0], run) for name, run in zip(names[1:], runs[1:], strict=True)),
+    )
+
+
+def _load(source: Source) -> tuple[Comparison, frozenset[str]]:
+    """Return a run, and the fields of its environment that its file does not tell."""
+    if isinstance(source, Comparison):
+        return source, frozenset()
+    name = os.fspath(source)
+    text = read_text(source)
+    body = parsed(text, name)
+    if is_benchmark_file(body):
+        run, unknown = run_from_benchmarks(body, name)
+        return Comparison(run), unknown
+    return Comparison(from_json(text, name)), frozenset()
+
+
+def _names(sources: Sequence[Source]) -> list[str]:
+    """Name runs by their file names, or by their paths where two names are equal; comparisons by their position."""
+    paths = [None if isinstance(source, Comparison) else os.fspath(source) for source in sources]
+    names = [f"run {number}" if path is None else Path(path).name for number, path in enumerate(paths, 1)]
+    if len(set(names)) < len(names):
+        names = [name if path is None else path for name, path in zip(names, paths, strict=True)]
+    return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, 1)]
+
+
+def _environments(loaded: Sequence[tuple[Comparison, frozenset[str]]]) -> list[Difference]:
+    described = [asdict(run.environment) for run, _ in loaded]
+    packages = [fields.pop("packages") for fields in described]
+    loads = [fields["load"] for fields in described]
+    for fields, (_, unknown) in zip(described, loaded, strict=True):
+        fields.update(dict.fromkeys(unknown - {"packages"}))
+    differences: list[Difference] = []
+    # the lock first: it changes what threads can do at all
+    for name in ("gil_enabled", "free_threaded", "gil_culprit", *described[0]):
+        values = tuple(_shown(fields[name]) for fields in described)
+        if len(set(values)) > 1 and name not in UNTOLD and name not in [known.name for known in differences]:
+            differences.append(Difference(name, values))
+    for package in sorted({name for fields in packages for name in fields}):
+        values = tuple(fields.get(package, "-") for fields in packages)
+        if len(set(values)) > 1:
+            differences.append(Difference(package, values))
+    busy = tuple("?" if load is None else f"{load[0]:.2f}" for load in loads)
+    allowed = [run.environment.cpus_allowed for run, _ in loaded]
+    if any(load is not None and load[0] > cpus / 2 for load, cpus in zip(loads, allowed, strict=True)):
+        differences.append(Difference("load (1 minute)", busy))
+    return differences
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _run_diff(name: str, first: Comparison, other: Comparison) -> RunDiff:
+    firsts, others = ({cell.record.key: cell for cell in run} for run in (first, other))
+    cells = tuple(_cell_diff(cell, others[key]) for key, cell in firsts.items() if key in others)
+    return RunDiff(
+        name=name,
+        cells=cells,
+        missing=tuple(key for key in firsts if key not in others),
+        extra=tuple(key for key in others if key not in firsts),
+        means=tuple(_means(cells)),
+    )
+
+
+def _cell_diff(first: Cell, other: Cell) -> CellDiff:
+    key = first.record.key
+    unknown = Estimate(math.nan, math.nan, math.nan, 0)
+    reason = _why_not(first, other)
+    if reason:
+        return CellDiff(key, unknown, unknown, reason)
+    times = [[seen.wall / cell.record.work for seen in cell.quiet] for cell in (first, other)]
+    speedup = unknown
+    if not first.is_serial:
+        speedup = ratio_of_medians(_speedups(first), _speedups(other))
+    return CellDiff(key, ratio_of_medians(*times), speedup)
+
+
+def _speedups(cell: Cell) -> list[float]:
+    partners = {seen.round: seen for seen in cell.serial_rounds}
+    return [ratio(seen, partners[seen.round], cell.scale) for seen in cell.quiet if seen.round in partners]
+
+
+def _why_not(first: Cell, other: Cell) -> str:
+    left, right = first.record, other.record
+    for record in (left, right):
+        if record.error and not record.rounds:
+            return record.error
+    if left.kernel_version != right.kernel_version:
+        return f"the kernel's work has changed: version {left.kernel_version} and {right.kernel_version}"
+    if left.size != right.size:
+        return f"another size: {left.size:,} and {right.size:,}" if left.size and right.size else "another size"
+    if left.unit != right.unit or (left.size is None and left.tasks != right.tasks):
+        return f"other tasks: {left.tasks} and {right.tasks}"
+    for cell in (first, other):
+        if cell.verdict == "starved" or len(cell.quiet) < MIN_ROUNDS:
+            return f"{len(cell.quiet)} quiet rounds in one of them: {cell.verdict.word}"
+    return ""
+
+
+def _means(cells: Sequence[CellDiff]) -> list[Mean]:
+    groups: dict[tuple[str, str], list[CellDiff]] = {}
+    for cell in cells:
+        if not cell.refused:
+            groups.setdefault((cell.key[1], cell.key[2]), []).append(cell)
+    return [
+        Mean(
+            *names,
+            _geometric([c.time.value for c in group]),
+            _geometric([c.speedup.value for c in group]),
+            len(group),
+        )
+        for names, group in groups.items()
+    ]
+
+
+def _geometric(values: Sequence[float]) -> float:
+    known = [math.log(value) for value in values if not math.isnan(value)]
+    return math.exp(sum(known) / len(known)) if known else math.nan

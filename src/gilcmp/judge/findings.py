@@ -1,0 +1,99 @@
+"""What a comparison found, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gilcmp.judge.cell import Cell, by_kernel
+from gilcmp.judge.verdict import UNDECIDED
+from gilcmp.saved.environment import Environment
+
+
+def findings(cells: Sequence[Cell], environment: Environment) -> list[str]:
+    """Say in a few sentences what the cells show; starved and noisy ones are only counted."""
+    sentences: list[str] = []
+    for kernel, mine in by_kernel(cells).items():
+        said = _twins(mine, environment.cpus) or _best(mine)
+        if said:
+            sentences.append(f"{kernel}: {' '.join(said)}")
+    unsaid = [cell for cell in cells if not cell.error and cell.verdict.word in UNDECIDED]
+    if unsaid:
+        starved = sum(cell.verdict.word == "starved" for cell in unsaid)
+        sentences.append(
+            f"{len(unsaid)} of {len(cells)} cells have no clear answer ({starved} starved: other work took the "
+            "CPUs). A quieter machine or a longer budget would give one."
+        )
+    failed = {cell.error for cell in cells if cell.error}
+    sentences += [f"Not measured everywhere: {error}" for error in sorted(failed)]
+    if environment.free_threaded:
+        sentences.append(f"This is a free-threaded build; its GIL was {'on' if environment.gil_enabled else 'off'}.")
+    return sentences
+
+
+def _is_clear(cell: Cell) -> bool:
+    """Tell whether a cell has a speed-up and an answer."""
+    return bool(cell.speedup.n) and cell.verdict.word not in UNDECIDED
+
+
+def _at(cells: Sequence[Cell], implementation: str, strategy: str, workers: int) -> Cell | None:
+    for cell in cells:
+        key = (cell.implementation, cell.strategy.partition("-")[0], cell.workers)
+        if key == (implementation, strategy, workers):
+            return cell if _is_clear(cell) else None
+    return None
+
+
+def _twins(cells: Sequence[Cell], cpus: float) -> list[str]:
+    """Compare the twins, whose machine code is the same, at the largest number of workers that fits the CPUs."""
+    fitting = [cell.workers for cell in cells if 1 < cell.workers <= cpus]
+    if not fitting:
+        return []
+    workers = max(fitting)
+    free, held = (_at(cells, name, "threads", workers) for name in ("cython_nogil", "cython_gil"))
+    if free is None or held is None:
+        return []
+    sentences = [
+        f"{workers} threads ran cython_nogil {_times(free)} as fast as one and cython_gil {_times(held)}: "
+        "the same machine code, with and without the GIL."
+    ]
+    plain = _at(cells, "python", "threads", workers)
+    if plain is not None:
+        sentences.append(f"Plain Python got {_times(plain)}.")
+    processes = _at(cells, "cython_gil", "processes", workers)
+    if processes is not None and processes.verdict == "scales" and held.verdict in ("GIL-bound", "slower"):
+        sentences.append(f"{workers} processes ran cython_gil {_times(processes)}: only the lock was in the way.")
+    elif processes is not None:
+        sentences.append(f"{workers} processes ran cython_gil {_times(processes)}.")
+    return sentences
+
+
+def _best(cells: Sequence[Cell]) -> list[str]:
+    """Say which strategy helped each implementation most; say that nothing helped only if every cell is clear."""
+    sentences = []
+    queued: dict[str, list[str]] = {"GIL-bound": [], "serialised": []}
+    for implementation in dict.fromkeys(cell.implementation for cell in cells):
+        parallel = [
+            cell for cell in cells if cell.implementation == implementation and cell.workers > 1 and not cell.error
+        ]
+        clear = [cell for cell in parallel if _is_clear(cell)]
+        if not clear:
+            continue
+        best = max(clear, key=lambda cell: cell.speedup.value)
+        if best.speedup.low > 1:
+            sentences.append(f"{implementation} ran fastest under {best.place}: {_times(best)} as fast as serial.")
+        elif len(clear) == len(parallel):
+            sentences.append(f"Nothing made {implementation} faster than serial.")
+        for word, names in queued.items():
+            if any(cell.verdict == word for cell in clear):
+                names.append(implementation)
+    for word, lock in (
+        ("GIL-bound", "waited for the GIL"),
+        ("serialised", "took turns, and not for the GIL"),
+    ):
+        if queued[word]:
+            sentences.append(f"The threads of {', '.join(queued[word])} {lock}.")
+    return sentences
+
+
+def _times(cell: Cell) -> str:
+    return f"{cell.speedup.value:.2f}x"

@@ -1,0 +1,275 @@
+"""From observations and estimates to one word, and the reason for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from gilcmp.base.median import middle
+from gilcmp.judge.estimate import FEWEST, Estimate, median, median_in_time, serial_fraction
+from gilcmp.saved.observation import WAITING, Observation
+from gilcmp.show.model import Value
+from gilcmp.show.words import counted
+
+# Every threshold that decides a verdict, in one place. A word is given where its region holds the whole interval.
+MIN_ROUNDS = FEWEST  # fewer have no interval
+QUIET = 0.05  # of the CPUs that a cell could have used, the share that others may take in a round that counts
+SCALES = 0.85  # efficiency from which a cell "scales"
+NO_GAIN = 1.15  # speed-up up to which there is "no gain"
+SLOWER = 0.95  # speed-up below which a cell is "slower"
+IMPOSSIBLE = 1.1  # efficiency from which on the measurement itself is at fault
+ONE_AT_A_TIME = 1.2  # CPUs that threads keep busy when only one runs at a time, with some slack
+TAKING_TURNS = 0.25  # share of the workers' time that is blocked, at least, when they take turns
+SATURATED = 0.8  # share of the time for which the GIL is held when threads queue for it
+MORE_CPU_TIME = 1.15  # times the CPU time of the serial cell, from which on the CPUs themselves were slower
+HANDING = 0.02  # share of the time spent handing over empty tasks, above which the reason names it
+THREADS_OF_ITS_OWN = 0.25  # CPUs kept busy besides the workers, from which on the call has threads of its own
+
+TONES = {
+    "scales": "good",
+    "partial": "fair",
+    "GIL-bound": "bad",
+    "serialised": "bad",
+    "slower": "bad",
+    "no gain": "bad",
+    "starved": "open",
+    "too noisy": "open",
+    "not measured": "open",
+}
+WORDS = ("baseline", *TONES)
+UNDECIDED = ("starved", "too noisy")  # words that leave the question open
+
+
+@frozen(eq=False)
+class Verdict:
+    """One of `WORDS`, and the reason in a sentence.
+
+    Compares equal to its word, so that ``cell.verdict == "scales"`` reads as it is meant, and to every verdict of the
+    same word.
+    """
+
+    word: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.word
+
+    def shown(self, tones: Mapping[str, str] = TONES) -> Value:
+        """Return the word for a table, in the tone that it has, with the reason as its hint."""
+        return Value(self.word, tones.get(self.word, ""), self.reason)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Verdict):
+            return self.word == other.word
+        return self.word == other if isinstance(other, str) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.word)
+
+
+@frozen
+class Situation:
+    """What the verdict on a cell depends on besides its observations.
+
+    Attributes
+    ----------
+    workers : int
+        Workers of the cell.
+    cpus : float
+        CPUs that the process may really use.
+    shares_gil : bool
+        Whether the workers are threads of one interpreter whose GIL is on.
+    unit : str
+        What to call the workers, plural: threads, processes, workers.
+    gil_held : float or None
+        Share of the time for which some thread held the GIL in a run of the cell that was not timed; None: not known.
+    scale : float
+        Work of the cell in a round, as a multiple of the serial cell's.
+    hand_over : float
+        Seconds to hand over as many empty tasks as the cell has in a round; NaN: not known.
+    """
+
+    workers: int
+    cpus: float
+    shares_gil: bool
+    unit: str = "workers"
+    gil_held: float | None = None
+    scale: float = 1.0
+    hand_over: float = math.nan
+
+    def ideal(self, serial: Sequence[Observation]) -> float:
+        """Return the largest possible speed-up: all workers if they mostly wait, else those that can run at once."""
+        if serial and middle([partner.cores for partner in serial]) < WAITING:
+            return float(self.workers)
+        return min(self.workers, self.cpus)
+
+
+@frozen
+class Judgement:
+    """What the observations of a cell say.
+
+    Attributes
+    ----------
+    speedup, efficiency : Estimate
+        Over the quiet rounds.
+    verdict : Verdict
+        The word and its reason.
+    quiet : tuple of Observation
+        The cell's observations in quiet rounds.
+    """
+
+    speedup: Estimate
+    efficiency: Estimate
+    verdict: Verdict
+    quiet: tuple[Observation, ...]
+
+
+def is_quiet(observation: Observation, workers: int, cpus: float) -> bool:
+    """Tell whether others left the workers the CPUs that they could have used, but for a small share.
+
+    The CPUs that others used decide, not how long the cell's own threads waited for a core. That wait is long when they
+    share a core, and choosing rounds by it would keep only those in which they did not.
+    """
+    wanted = min(workers, cpus)
+    return wanted + observation.foreign - cpus <= QUIET * wanted
+
+
+def ratio(cell: Observation, partner: Observation, scale: float) -> float:
+    """Return the speed-up of a cell in one round: by the serial turns beside it, or by that of the round.
+
+    `scale`: how many times the work of the serial cell it does.
+    """
+    return (scale * partner.wall if cell.serial is None else cell.serial) / cell.wall
+
+
+def take_turns(observation: Observation, workers: int) -> bool:
+    """Tell whether one worker at a time was on a CPU, while the others waited for something else than a core."""
+    blocked = observation.blocked / (observation.wall * workers)
+    return workers > 1 and observation.cores <= ONE_AT_A_TIME and blocked >= TAKING_TURNS
+
+
+def judge(observations: Sequence[Observation], serial: Sequence[Observation], situation: Situation) -> Judgement:
+    """Judge a cell by its own and its serial partner's observations, paired by round.
+
+    Only quiet rounds count: a speed-up that was measured while another program had the core says nothing about the
+    code.
+    """
+    partners = {observation.round: observation for observation in serial}
+    pairs = [(cell, partners[cell.round]) for cell in observations if cell.round in partners]
+    quiet = tuple(
+        cell
+        for cell, partner in pairs
+        if is_quiet(cell, situation.workers, situation.cpus) and is_quiet(partner, 1, situation.cpus)
+    )
+    chosen = [partners[cell.round] for cell in quiet]
+    ratios = [ratio(cell, partner, situation.scale) for cell, partner in zip(quiet, chosen, strict=True)]
+    speedup = median_in_time(ratios)
+    efficiency = speedup.scaled(1 / situation.ideal(chosen))
+    if len(quiet) < MIN_ROUNDS:
+        verdict = _too_few(observations, quiet, situation)
+    else:
+        verdict = _word(speedup, quiet, chosen, situation)
+    if verdict.word == "starved":  # never a number that looks like a finding
+        speedup = efficiency = median([])
+    return Judgement(speedup, efficiency, verdict, quiet)
+
+
+def judge_serial(observations: Sequence[Observation], cpus: float) -> Judgement:
+    """Judge the serial cell, which the others are divided by."""
+    quiet = tuple(observation for observation in observations if is_quiet(observation, 1, cpus))
+    itself = Estimate(1.0, 1.0, 1.0, len(quiet)) if quiet else median([])
+    if len(quiet) < MIN_ROUNDS:
+        verdict = _too_few(observations, quiet, Situation(1, cpus, shares_gil=False))
+    else:
+        verdict = Verdict("baseline", "the other rows are divided by this one, round by round")
+    return Judgement(itself, itself, verdict, quiet)
+
+
+def _too_few(observations: Sequence[Observation], quiet: Sequence[Observation], situation: Situation) -> Verdict:
+    total = len(observations)
+    if total < MIN_ROUNDS:
+        rounds = counted(total, "round")
+        return Verdict("too noisy", f"{rounds} cannot give an interval: at least {MIN_ROUNDS} can")
+    busy = middle([observation.foreign for observation in observations])
+    return Verdict(
+        "starved",
+        f"only {len(quiet)} of {total} rounds were quiet: other work kept {busy:.1f} of {situation.cpus:g} CPUs busy",
+    )
+
+
+def _word(
+    speedup: Estimate, quiet: Sequence[Observation], partners: Sequence[Observation], situation: Situation
+) -> Verdict:
+    """Choose the word whose whole region holds the whole interval."""
+    workers, unit, ideal = situation.workers, situation.unit, situation.ideal(partners)
+    cores = middle([cell.cores for cell in quiet])
+    if workers == 1:
+        if speedup.high < SLOWER:
+            return Verdict("slower", f"one worker: handing tasks over costs {1 / speedup.value - 1:.0%}")
+        return Verdict("baseline", "one worker: what the strategy itself costs")
+    if ideal < 2:
+        cpus = f"{situation.cpus:g} CPU{'s' * (situation.cpus != 1)}"
+        return Verdict("starved", f"this process may use {cpus}: two workers cannot run at once")
+    if speedup.low > IMPOSSIBLE * ideal or cores > IMPOSSIBLE * situation.cpus:
+        return Verdict(
+            "too noisy",
+            f"the measurement is at fault: {speedup.value:.2f}x with {cores:.2f} CPUs busy, where {ideal:g}x and "
+            f"{situation.cpus:g} CPUs are the most there can be",
+        )
+    # The CPU accounting alone shows that only one worker ran at a time, however much the ratios scatter.
+    in_turns = situation.shares_gil and 2 * sum(take_turns(cell, workers) for cell in quiet) > len(quiet)
+    if speedup.high < SLOWER:
+        if in_turns:
+            return Verdict("slower", f"the {unit} took turns ({cores:.2f} CPUs busy), and that costs")
+        return Verdict("slower", _where_it_went(quiet, partners, situation, ideal))
+    if (in_turns and speedup.value <= NO_GAIN) or speedup.high <= NO_GAIN:
+        if situation.shares_gil and (in_turns or (situation.gil_held or 0) >= SATURATED):
+            return _in_turns(cores, situation)
+        if speedup.low >= SLOWER:
+            return Verdict("no gain", _where_it_went(quiet, partners, situation, ideal))
+    if speedup.low >= SCALES * ideal:
+        if cores < 0.5 * min(workers, situation.cpus):
+            share = sum(cell.blocked for cell in quiet) / sum(cell.wall for cell in quiet) / workers
+            return Verdict("scales", f"the {unit} waited side by side, {share:.0%} of the time")
+        return Verdict("scales", f"{cores:.2f} of {min(workers, situation.cpus):g} CPUs were busy with it")
+    if speedup.low > NO_GAIN and speedup.high < SCALES * ideal:
+        return Verdict("partial", _where_it_went(quiet, partners, situation, ideal))
+    return Verdict("too noisy", f"between {speedup.low:.2f}x and {speedup.high:.2f}x: a longer budget may tell")
+
+
+def _in_turns(cores: float, situation: Situation) -> Verdict:
+    """Say which lock made the workers take turns: the GIL, if it was held nearly all the time."""
+    busy = f"one of the {situation.unit} ran at a time ({cores:.2f} CPUs busy)"
+    if situation.gil_held is None:
+        return Verdict("serialised", f"{busy}; whether they waited for the GIL was not looked at")
+    held = f"the GIL was held {situation.gil_held:.0%} of the time"
+    if situation.gil_held >= SATURATED:
+        return Verdict("GIL-bound", f"{busy}, the others waited for the lock: {held}")
+    return Verdict("serialised", f"{busy}, and {held}: the others waited for another lock, a queue, a connection")
+
+
+def _where_it_went(
+    quiet: Sequence[Observation], partners: Sequence[Observation], situation: Situation, ideal: float
+) -> str:
+    """Say why a cell gained less than it could: its own threads, slower CPUs, waiting, work that ran in one place."""
+    pairs = list(zip(quiet, partners, strict=True))
+    speedup = middle([ratio(cell, partner, situation.scale) for cell, partner in pairs])
+    besides = middle([partner.harness / partner.wall for partner in partners])
+    if besides >= THREADS_OF_ITS_OWN:
+        return f"one after the other it keeps {besides:.2f} further CPUs busy: the call has threads of its own"
+    dearer = middle([cell.cpu / partner.cpu / situation.scale if partner.cpu else math.nan for cell, partner in pairs])
+    if dearer >= MORE_CPU_TIME:
+        return (
+            f"the same tasks took {dearer:.2f}x the CPU time that they take one after the other: "
+            "shared memory, caches or cores, or the price of handing them over"
+        )
+    time = sum(cell.wall for cell in quiet) * situation.workers
+    on_cpu, blocked = (sum(getattr(cell, name) for cell in quiet) / time for name in ("cpu", "blocked"))
+    handing = situation.hand_over / middle([cell.wall for cell in quiet])
+    if handing > HANDING:
+        return f"handing the tasks over takes up to {min(handing, 1):.0%} of the time: longer tasks would gain more"
+    waited = f"the {situation.unit} were on a CPU {on_cpu:.0%} and blocked {blocked:.0%} of the time"
+    fraction = serial_fraction(speedup, max(2, round(ideal)))
+    return f"{waited}; {fraction:.0%} of the work behaves as serial" if 0 <= fraction <= 1 else waited

@@ -1,0 +1,1 @@
+"""What runs work and times it: requests, jobs, strategies, clocks, the machine, other interpreters."""

@@ -1,0 +1,86 @@
+"""`compare`: measure some work under each strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gilcmp.judge.comparison import Comparison
+from gilcmp.measure.request import DEFAULT_STRATEGIES, Check, Work
+from gilcmp.measure.session import Progress, Session
+
+
+def compare(
+    work: Work,
+    *,
+    tasks: Iterable[Any] | int | None = None,
+    implementations: str | Iterable[str] | None = None,
+    strategies: Any = DEFAULT_STRATEGIES,
+    workers: int | Iterable[int] | None = None,
+    size: str | int | None = None,
+    budget: float = 10.0,
+    seed: int = 0,
+    check: Check | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Comparison:
+    """Measure some work under each strategy.
+
+    Every cell (implementation x strategy x workers) does the same list of tasks. Rounds run all cells in
+    shuffled, mirrored order; a speed-up is the median, over the rounds in which the cells got the CPUs they
+    wanted, of the serial cell's wall time over the cell's own, in the same round.
+
+    Parameters
+    ----------
+    work : str, Kernel, callable, mapping of str to callable, or sequence of kernels
+        A kernel's name (see `gilcmp.kernels`), several of them, or functions of your own. For processes a
+        function must be importable by them: lambdas and closures give an error for those cells alone.
+    tasks : iterable or int, optional
+        For functions: the arguments, one call each; a number means that many calls without arguments. For
+        kernels: into how many tasks the work is split.
+    implementations : str or iterable of str, optional
+        For kernels: which of their implementations; by default all that are available.
+    strategies : str, callable, Strategy, mapping of str to callable, or an iterable of these
+        Names of `gilcmp.strategies`, or executor factories: ``factory(workers)`` returns a
+        `concurrent.futures.Executor`. The serial cells are always measured.
+    workers : int or iterable of int, optional
+        How many; by default 1, 2, 4, … up to the CPUs this process may use, and twice those.
+    size : str or int, optional
+        For kernels: ``small``, ``medium``, ``large`` or a number; by default it is calibrated for each
+        implementation so that a cell takes 20 to 100 ms.
+    budget : float
+        Seconds that it may take in all. What is begun is finished, and at least one round is measured.
+    seed : int
+        Seed of the kernels' inputs and of the order of the cells.
+    check : callable, optional
+        For functions: ``check(answers)`` gets the answers of a pass in the order of the tasks and returns
+        whether they are right. Kernels check themselves.
+    progress : callable, optional
+        Called before each cell with a `Progress`.
+
+    Returns
+    -------
+    Comparison
+        The cells, with their estimates and verdicts.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that are not allowed.
+    WrongAnswer
+        When a cell's answer is not the reference's.
+    Exception
+        What a task raises, with a note that names the cell. Whatever ends the measuring early, Ctrl-C
+        included, carries the finished rounds as its attribute ``comparison``.
+    """
+    return Session(
+        work,
+        progress,
+        tasks=tasks,
+        implementations=implementations,
+        strategies=strategies,
+        workers=workers,
+        size=size,
+        budget=budget,
+        seed=seed,
+        check=check,
+    ).measure()

@@ -1,0 +1,231 @@
+"""A strategy's executor, opened and warm: running a list of tasks, and ending the workers whatever they do."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, BrokenExecutor, Executor, Future, wait
+from typing import Any
+
+from attrs import define
+
+from gilcmp.base.child import safe_workers
+from gilcmp.measure.clocks import Sample, mark, measured, measured_coroutine
+from gilcmp.measure.executors import PoolError, nothing
+from gilcmp.measure.strategies import Strategy
+
+LOOK_AT_WORKERS = 1.0  # seconds between two checks whether awaited workers are stopped
+
+STOPPED_TIMEOUT = 10.0  # seconds for which a worker may be stopped before it is ended
+
+EMPTY_TASKS = 16  # by which the price of handing one over is measured
+
+# What is raised when the system gives no further process, thread, semaphore or file
+REFUSED = (OSError, MemoryError, ImportError)
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait while workers are started: between fork and exec it would be lost, or hit half a worker.
+
+    Workers inherit the signal mask, and so never see Ctrl-C.
+    """
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _starting_workers() -> Iterator[None]:
+    with _interrupts_held_back(), safe_workers():
+        yield
+
+
+def _start_forkserver(strategy: Strategy) -> None:
+    """Start the program's forkserver, if the strategy needs it, while no signal is held back.
+
+    All later processes of the program are its children and inherit what it blocks.
+    """
+    method = strategy.name.partition("-")[2] or multiprocessing.get_context().get_start_method()
+    if strategy.name.startswith("processes") and method == "forkserver":
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+
+
+@define
+class Pool:
+    """A strategy's executor, opened and warm.
+
+    Attributes
+    ----------
+    strategy : Strategy
+        Whose executor it is.
+    workers : int
+        How many workers it may use.
+    startup : float
+        Seconds until all workers were ready.
+    """
+
+    strategy: Strategy
+    workers: int
+    startup: float
+    _executor: Executor
+    _children: frozenset[Any]
+
+    @classmethod
+    def open(cls, strategy: Strategy, workers: int) -> Pool:
+        """Open the executor and wait until every worker has started.
+
+        Raises
+        ------
+        PoolError
+            When it does not open.
+        """
+        before = set(multiprocessing.active_children())
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            # 3.12+ warns of fork beside threads. Ours hold no lock then: they wait for work, or do not run yet.
+            warnings.filterwarnings("ignore", ".*use of fork.*", DeprecationWarning)
+            try:
+                with safe_workers():
+                    _start_forkserver(strategy)
+                with _starting_workers():
+                    executor = strategy.open(workers)
+            except REFUSED as error:
+                raise PoolError(f"cannot start: {error}") from error
+            if not isinstance(executor, Executor):
+                raise TypeError(
+                    f"strategy {strategy.name!r} must open a concurrent.futures.Executor, got {type(executor).__name__}"
+                )
+            pool = cls(strategy, workers, 0.0, executor, frozenset())
+            try:
+                pool.run(nothing, [None] * workers)
+            except BaseException as error:
+                pool._children = frozenset(set(multiprocessing.active_children()) - before)
+                pool.close(at_once=True)
+                if isinstance(error, REFUSED):
+                    raise PoolError(f"cannot start its workers: {error}") from error
+                if isinstance(error, PoolError):
+                    raise PoolError(
+                        f"{error} while starting (with the start methods spawn and forkserver, a script that "
+                        "calls gilcmp needs 'if __name__ == \"__main__\":' around what it does)"
+                    ) from error
+                raise
+        pool.startup = time.perf_counter() - start
+        pool._children = frozenset(set(multiprocessing.active_children()) - before)
+        return pool
+
+    def hand_over(self) -> float:
+        """Measure the seconds to hand an empty task over and get its answer, when many follow each other."""
+        tasks = [None] * max(EMPTY_TASKS, self.workers)
+        runs = (self.run(nothing, tasks) for _ in range(3))
+        return min(end - start for _, start, end, _ in runs) / len(tasks) / 1e9
+
+    def run(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> tuple[list[Sample], int, int, int]:
+        """Do all tasks.
+
+        Returns
+        -------
+        samples : list of Sample
+            In the order of the tasks.
+        start, end, process_cpu : int
+            When the first was handed out and the last was back, and the CPU time of this process meanwhile,
+            all its threads together, in nanoseconds.
+
+        Raises
+        ------
+        PoolError
+            When workers died, or a task or its answer could not be sent. What a task itself raises comes out
+            as it is, and the other tasks are given up.
+        """
+        mark()
+        measure: Callable[..., Any] = measured_coroutine if self.strategy.coroutines else measured
+        futures: list[Future[Sample]] = []
+        cpu_before = time.process_time_ns()
+        start = time.perf_counter_ns()
+        try:
+            # a pool may start its workers now
+            with _starting_workers() if self.strategy.isolated else contextlib.nullcontext():
+                for task in tasks:
+                    futures.append(self._executor.submit(measure, function, task))
+            # one wait for all: a waiter per future would wake the main thread, and cost the GIL, at every task
+            self._wait(futures)
+            end = time.perf_counter_ns()
+            process_cpu = time.process_time_ns() - cpu_before
+            return [future.result() for future in futures if future.done()], start, end, process_cpu
+        except BrokenExecutor as error:
+            reason = f"the workers of {self.strategy.name} x {self.workers} died ({error})"
+            raise PoolError(reason, workers_died=True) from error
+        except Exception as error:
+            sends = self.strategy.isolated or self._children  # a user's executor may have processes as well
+            if sends and _is_pickling_error(error):  # threads send nothing anywhere
+                raise PoolError(f"cannot be sent to another process: {error}") from error
+            raise
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _wait(self, futures: Sequence[Future[Any]]) -> None:
+        """Wait until all are done, or one has failed; a worker process that is stopped is ended after a while."""
+        stopped_since: dict[Any, float] = {}
+        while True:
+            done, rest = wait(futures, timeout=LOOK_AT_WORKERS, return_when=FIRST_EXCEPTION)
+            if not rest or any(future.cancelled() or future.exception() for future in done):
+                return
+            for child in self._children:
+                if not _is_stopped(child):
+                    stopped_since.pop(child, None)
+                elif time.monotonic() - stopped_since.setdefault(child, time.monotonic()) > STOPPED_TIMEOUT:
+                    child.kill()  # its pool breaks, which ends the waiting
+
+    def close(self, *, at_once: bool = False) -> None:
+        """End the workers; `at_once`: do not wait for what they are doing (a thread cannot be stopped)."""
+        if at_once:
+            self._kill()
+        impatient = threading.Timer(STOPPED_TIMEOUT, self._kill)  # for a worker that is stopped and cannot end
+        impatient.daemon = True
+        if self._children and not at_once:
+            impatient.start()
+        try:
+            self._executor.shutdown(wait=not at_once or bool(self._children), cancel_futures=True)
+        finally:
+            impatient.cancel()
+
+    def _kill(self) -> None:
+        for child in self._children:
+            child.kill()
+
+
+def _is_stopped(child: Any) -> bool:
+    """Tell whether a process has been stopped by a signal, as from a debugger or a shell."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
+
+
+def _is_pickling_error(error: BaseException) -> bool:
+    """Tell an error of the transport, whose type varies (TypeError, AttributeError …), by what it speaks of.
+
+    A task's own exception from another process comes with the remote traceback, which shows the pickler only
+    when it was the pickler that failed.
+    """
+    from pickle import PicklingError
+
+    if isinstance(error, PicklingError):
+        return True
+    cause = f"{error} {error.__cause__ or ''}".lower()
+    return isinstance(error, TypeError | AttributeError | ValueError) and "pickle" in cause

@@ -1,0 +1,131 @@
+"""The cells of a comparison while they are measured, and the order in which a round runs them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from attrs import define, evolve, field
+
+from gilcmp.measure.jobs import BATCHES_PER_PROCESS, PASSES, PASSES_OF_PROCESSES, Job
+from gilcmp.measure.strategies import Strategy
+from gilcmp.saved.observation import Observation, TaskSpan
+from gilcmp.saved.run import CellRecord
+
+
+@define
+class RunningCell:
+    """One cell while it is measured: its job, where it runs, and what was observed so far."""
+
+    job: Job
+    strategy: Strategy
+    workers: int
+    shares_gil: bool = False
+    gil_held: float | None = None
+    error: str | None = None
+    seen: list[Observation] = field(factory=list)
+    latest: list[TaskSpan] = field(factory=list)
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return f"{self.job.kernel}, {self.job.implementation}, {self.strategy.name} x {self.workers}"
+
+    @property
+    def batches(self) -> int | None:
+        """How many batches of a kernel's tasks are handed over; None: as many as there are tasks."""
+        return BATCHES_PER_PROCESS * self.workers if self.strategy.isolated else None
+
+    @property
+    def is_serial(self) -> bool:
+        """Whether it is the cell that the others of its implementation are divided by."""
+        return self.strategy.name == "serial"
+
+    def is_serial_of(self, other: RunningCell) -> bool:
+        """Tell whether it is the cell that `other` is divided by."""
+        return self.is_serial and self.job is other.job
+
+    @property
+    def passes(self) -> int:
+        """How often the cell does what the serial cell does once, so that starting the workers counts for little."""
+        if self.is_serial or not self.job.fine or not self.job.batched:
+            return 1
+        return PASSES_OF_PROCESSES if self.strategy.isolated else PASSES
+
+    def record(self) -> CellRecord:
+        """Return what is saved of it."""
+        job = self.job
+        return CellRecord(
+            kernel=job.kernel,
+            implementation=job.implementation,
+            strategy=self.strategy.name,
+            workers=self.workers,
+            kernel_version=job.version,
+            size=job.size,
+            unit=job.unit,
+            work=job.work * job.repeats * self.passes,
+            tasks=len(job.tasks),
+            repeats=job.repeats * self.passes,
+            shares_gil=self.shares_gil,
+            error=self.error,
+            rounds=list(self.seen),
+            latest=self.latest,
+            gil_held=self.gil_held,
+            handed=job.handed(self.batches),
+        )
+
+
+def orders(cells: Sequence[RunningCell], seed: int) -> Iterator[list[RunningCell]]:
+    """Yield the order of turns for each round: shuffled, then the same reversed (ABBA), and so on.
+
+    The cells of an implementation stay together, since the machine may change its speed within a second, and each is
+    divided by their serial one. Where that is quick, it has a turn before and after each of the others.
+    """
+    shuffler = random.Random(seed)
+    groups: dict[str, list[RunningCell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.job.implementation, []).append(cell)
+    while True:
+        shuffled = list(groups.values())
+        shuffler.shuffle(shuffled)
+        order = []
+        for serial, *others in shuffled:
+            if serial.job.fine and others:
+                order += [serial, *(turn for cell in shuffler.sample(others, len(others)) for turn in (cell, serial))]
+            else:
+                order += shuffler.sample([serial, *others], 1 + len(others))
+        yield order
+        yield order[::-1]
+
+
+def note(turns: Sequence[tuple[RunningCell, Observation | None]], foreign: float) -> None:
+    """Record the observations of a round's turns, during which others kept `foreign` CPUs busy.
+
+    A serial cell that had several turns is noted as their mean. Any other cell is noted with the serial time of the
+    same work, if there was a turn of the serial cell on both sides.
+    """
+    serial_turns: dict[int, tuple[RunningCell, list[Observation]]] = {}
+    for number, (cell, observation) in enumerate(turns):
+        if observation is None:
+            continue
+        if cell.is_serial:
+            serial_turns.setdefault(id(cell), (cell, []))[1].append(observation)
+            continue
+        beside = [seen for other, seen in turns[max(0, number - 1) : number + 2] if seen and other.is_serial_of(cell)]
+        serial = cell.passes * (beside[0].wall + beside[1].wall) / 2 if len(beside) == 2 else None
+        cell.seen.append(evolve(observation, foreign=foreign, serial=serial))
+    for cell, seen_in_turns in serial_turns.values():
+        cell.seen.append(evolve(_mean(seen_in_turns), foreign=foreign))
+
+
+def _mean(observations: Sequence[Observation]) -> Observation:
+    """Return the mean of what was observed in several turns of a round."""
+    if len(observations) == 1:
+        return observations[0]
+    sums = {
+        name: sum(getattr(seen, name) for seen in observations) / len(observations)
+        for name in ("wall", "cpu", "blocked", "harness")
+    }
+    delays = [seen.run_delay for seen in observations if seen.run_delay is not None]
+    delay = sum(delays) / len(delays) if len(delays) == len(observations) else None
+    return evolve(observations[0], run_delay=delay, **sums)

@@ -1,0 +1,328 @@
+"""One comparison being measured: its pools, its cells, its rounds; and several in turns."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from attrs import define, evolve, frozen
+
+from gilcmp._version import __version__
+from gilcmp.judge.comparison import Comparison
+from gilcmp.judge.verdict import is_quiet
+from gilcmp.measure.clocks import observe, task_spans
+from gilcmp.measure.cpus import Bystanders
+from gilcmp.measure.executors import PoolError
+from gilcmp.measure.jobs import make_jobs
+from gilcmp.measure.lock import GilHeld
+from gilcmp.measure.machine import environment
+from gilcmp.measure.pool import Pool
+from gilcmp.measure.request import FunctionWork, KernelWork, Request, Work
+from gilcmp.measure.running import RunningCell, note, orders
+from gilcmp.measure.steady import frozen_garbage, one_blas_thread
+from gilcmp.measure.strategies import Strategy, strategies
+from gilcmp.saved.observation import Observation
+from gilcmp.saved.run import PoolStart, Run, Settings
+
+ENOUGH = 24  # quiet rounds of a cell after which more would hardly narrow its interval
+
+
+@frozen
+class Progress:
+    """How far a comparison is: what is being done, the share done (0 to 1), and the seconds left."""
+
+    what: str
+    done: float
+    left: float
+
+
+class Session:
+    """One comparison being measured.
+
+    Parameters
+    ----------
+    work, **arguments
+        Those of `compare`.
+    progress : callable or None
+        Called before each cell.
+    gate : callable or None
+        Called before each round of a kernel, in place of the budget: it may block, and returns whether to measure
+        another one. Sessions in several interpreters take turns by it.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        progress: Callable[[Progress], None] | None = None,
+        gate: Callable[[], bool] | None = None,
+        **arguments: Any,
+    ) -> None:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise RuntimeError(
+                "compare() was called while a worker process imports the main script: put what the script does "
+                "under 'if __name__ == \"__main__\":'"
+            )
+        self._began = time.perf_counter()
+        self._environment = environment()
+        self._request = Request.of(work, cpus=self._environment.cpus, **arguments)
+        self._progress = progress
+        self.gate = gate
+        self._pools: dict[tuple[str, int], Pool] = {}
+        self._pool_errors: dict[tuple[str, int], str] = {}
+        self._startups: list[PoolStart] = []
+        self._cells: list[RunningCell] = []
+        self._complete = False
+        self._created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+    def measure(self) -> Comparison:
+        """Measure everything and return it."""
+        (result,) = measure_together([self])
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def begin(self) -> list[_Group]:
+        """Open the pools, calibrate, and return what is to be measured."""
+        self._began = time.perf_counter()
+        self._open_pools()
+        groups = [self._group(work) for work in self._request.works]
+        # what is left of the budget, shared evenly
+        left = max(0.0, self._deadline - time.perf_counter())
+        for group in groups:
+            group.share = left / len(groups)
+        return groups
+
+    def end(self, error: BaseException | None = None) -> Comparison | BaseException:
+        """Close the pools; return what was measured, or the error that ended it, with what was measured until then."""
+        self._complete = error is None
+        self._close_pools(at_once=not self._complete)
+        if error is None:
+            self._tell("done")
+            return self.comparison()
+        with contextlib.suppress(Exception):  # an exception without room for an attribute goes without it
+            error.comparison = self.comparison()  # type: ignore[attr-defined]
+        return error
+
+    def comparison(self) -> Comparison:
+        """Return what has been measured so far."""
+        return Comparison(
+            Run(
+                gilcmp=__version__,
+                created=self._created,
+                complete=self._complete,
+                environment=self._environment,
+                settings=Settings(self._request.budget, self._request.seed, self._request.size),
+                pools=self._startups,
+                cells=[cell.record() for cell in self._cells],
+            )
+        )
+
+    @property
+    def _deadline(self) -> float:
+        return self._began + self._request.budget
+
+    def _tell(self, what: str) -> None:
+        if self._progress is not None:
+            elapsed = time.perf_counter() - self._began
+            done = 1.0 if what == "done" else min(1.0, elapsed / self._request.budget if self._request.budget else 1.0)
+            self._progress(Progress(what, done, max(0.0, (1 - done) * self._request.budget)))
+
+    def _open_pools(self) -> None:
+        # processes first: a fork copies locks that threads hold, and there are no threads yet
+        order = sorted(self._request.strategies, key=lambda strategy: not strategy.name.startswith("processes"))
+        for strategy in order:
+            for workers in self._request.workers:
+                self._tell(f"starting {strategy.name} x {workers}")
+                self._open_pool(strategy, workers)
+        self._pools["serial", 1] = Pool.open(strategies["serial"], 1)
+
+    def _open_pool(self, strategy: Strategy, workers: int) -> None:
+        key = strategy.name, workers
+        try:
+            pool = self._pools[key] = Pool.open(strategy, workers)
+            if not any((start.strategy, start.workers) == key for start in self._startups):
+                self._startups.append(PoolStart(*key, pool.startup, pool.hand_over()))
+        except PoolError as error:
+            if key in self._pools:
+                self._pools.pop(key).close(at_once=True)
+            self._pool_errors[key] = f"{strategy.name} x {workers}: {error}"
+        else:
+            return
+        gc.collect()  # a half-opened pool holds file descriptors
+
+    def _close_pools(self, *, at_once: bool) -> None:
+        for pool in self._pools.values():
+            pool.close(at_once=at_once)
+        self._pools.clear()
+
+    def _group(self, work: KernelWork | FunctionWork) -> _Group:
+        """Calibrate a kernel's cells and run each for a first time."""
+        self._tell("calibrating")
+        cells = []
+        for job in make_jobs(work, self._request.seed, self._request.n_tasks):
+            cells.append(RunningCell(job, strategies["serial"], 1))
+            cells += [
+                RunningCell(job, strategy, n) for strategy in self._request.strategies for n in self._request.workers
+            ]
+        self._cells += cells
+        # The imports of the kernels are over: what they did to the GIL of a free-threaded build shows now.
+        self._environment = evolve(environment(), load=self._environment.load)
+        for cell in cells:
+            key = cell.strategy.name, cell.workers
+            cell.error = self._pool_errors.get(key) or (cell.job.unsendable if cell.strategy.isolated else None)
+            if cell.strategy.coroutines and cell.job.coroutine is None:
+                cell.error = f"{cell.strategy.name} runs coroutine functions, and {cell.job.implementation} is none"
+        deadline = time.perf_counter() + (self._deadline - time.perf_counter()) / len(self._request.works)
+        slow = False
+        for cell in cells:  # a first time for every cell, unless that alone would take the budget
+            if not slow:
+                before = time.perf_counter()
+                with GilHeld(watch=cell.workers > 1 and cell.strategy.name == "threads") as held:
+                    self._once(cell, 1)
+                cell.gil_held = held.share if cell.shares_gil else None
+                took = time.perf_counter() - before
+                slow = took > 0.5 and time.perf_counter() + took * len(cells) > deadline
+        return _Group(self, cells, orders(cells, self._request.seed))
+
+    def round(self, order: Sequence[RunningCell], number: int) -> None:
+        """Run the cells in turns; a round that does not end counts for none of them."""
+        bystanders = Bystanders()
+        turns = [(cell, self._once(cell, number)) for cell in order]
+        note(turns, bystanders.lap())
+
+    def _once(self, cell: RunningCell, number: int) -> Observation | None:
+        if cell.error:
+            return None
+        key = cell.strategy.name, cell.workers
+        self._tell(cell.name)
+        gc.collect()
+        try:
+            work = cell.job.round_work(coroutine=cell.strategy.coroutines, batches=cell.batches, passes=cell.passes)
+            samples, start, end, process_cpu = self._pools[key].run(*work)
+        except PoolError as error:
+            cell.error = f"{cell.name}: {error}"
+            if error.workers_died:  # the others of this pool get a new one
+                self._pools.pop(key).close(at_once=True)
+                self._open_pool(cell.strategy, cell.workers)
+                for other in self._cells:
+                    if (other.strategy.name, other.workers) == key:
+                        other.error = other.error or self._pool_errors.get(key)
+            return None
+        except Exception as error:
+            if cell.strategy.name == "interpreters" and isinstance(error, ImportError):
+                # not every extension loads beside the main interpreter: that is a result, not a failure
+                cell.error = f"{cell.name}: {' '.join(str(error).split())[:200]}"
+                return None
+            error.add_note(f"gilcmp: raised in the cell {cell.name}")
+            raise
+        try:
+            cell.job.check([sample.part for sample in samples], batches=cell.batches, passes=cell.passes)
+        except Exception as error:
+            error.add_note(f"gilcmp: found in the cell {cell.name}")
+            raise
+        here = all(sample.process == os.getpid() for sample in samples)
+        apart = cell.strategy.isolated or cell.strategy.coroutines
+        cell.shares_gil = here and not apart and self._environment.gil_enabled
+        cell.latest = task_spans(samples, start)
+        return observe(samples, start, end, process_cpu, round_number=number)
+
+    def enough(self, cells: Sequence[RunningCell]) -> bool:
+        """Tell whether further rounds of these cells would hardly narrow their intervals."""
+        cpus = self._environment.cpus
+        return all(
+            cell.error or sum(is_quiet(seen, cell.workers, cpus) for seen in cell.seen) >= ENOUGH for cell in cells
+        )
+
+
+@define
+class _Group:
+    """The cells of one kernel, or of a user's functions, measured round by round.
+
+    Attributes
+    ----------
+    share : float
+        Seconds that its rounds may take.
+    spent : float
+        Seconds that they took.
+    number : int
+        How many there were.
+    done : bool
+        Whether the share is used up, or there were enough.
+    """
+
+    session: Session
+    _cells: Sequence[RunningCell]
+    _orders: Iterator[list[RunningCell]]
+    share: float = 0.0
+    spent: float = 0.0
+    number: int = 0
+    done: bool = False
+
+    def round(self) -> None:
+        """Measure one more round."""
+        self.number += 1
+        before = time.perf_counter()
+        self.session.round(next(self._orders), self.number)
+        took = time.perf_counter() - before
+        self.spent += took
+        enough = self.number >= ENOUGH and self.session.enough(self._cells)
+        self.done = self.spent + took > self.share or enough
+
+
+def measure_together(sessions: Sequence[Session]) -> list[Comparison | BaseException]:
+    """Measure several comparisons, and the kernels of each, in turn, round by round.
+
+    So each sees the machine over the whole time, and two equal runs differ by no more than their intervals say; a
+    kernel measured in one go would see only how fast the machine was in those seconds.
+
+    Returns
+    -------
+    list of Comparison or Exception
+        For each session what was measured, or the error that ended it, which ends no other.
+    """
+    results: dict[int, Comparison | BaseException] = {}
+    with one_blas_thread(), frozen_garbage():
+        try:
+            groups: list[_Group] = []
+            for session in sessions:
+                try:
+                    groups += session.begin()
+                except Exception as error:
+                    results[id(session)] = session.end(error)
+            while groups:
+                # the group that has used least of its share
+                group = min(
+                    groups, key=lambda candidate: candidate.spent / candidate.share if candidate.share else math.inf
+                )
+                try:
+                    _advance(group)
+                except Exception as error:
+                    results[id(group.session)] = group.session.end(error)
+                groups = [
+                    candidate for candidate in groups if not candidate.done and id(candidate.session) not in results
+                ]
+        except BaseException as error:  # Ctrl-C ends them all
+            for session in reversed(sessions):
+                if id(session) not in results:
+                    results[id(session)] = session.end(error)
+            raise
+        for session in sessions:
+            if id(session) not in results:
+                results[id(session)] = session.end()
+    return [results[id(session)] for session in sessions]
+
+
+def _advance(group: _Group) -> None:
+    gate = group.session.gate
+    if gate is None:
+        group.round()
+        return
+    while gate():  # who grants the rounds takes one kernel after the other
+        group.round()
+    group.done = True

@@ -1,0 +1,46 @@
+"""What is kept still while cells are measured: the garbage collector, and the threads of BLAS."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import Iterator
+
+# BLAS libraries that a worker process loads by itself read these; in this process threadpoolctl tells them.
+ONE_BLAS_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1")
+
+
+@contextlib.contextmanager
+def frozen_garbage() -> Iterator[None]:
+    """Keep the garbage collector, which runs in the cells as usual, away from objects that existed before."""
+    gc.collect()
+    mine = gc.get_freeze_count() < 1000  # more were frozen by the user; 3.12 itself begins with some hundred
+    if mine:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if mine:
+            gc.unfreeze()
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread: a serial cell that used all cores would leave nothing to compare."""
+    names = (*ONE_BLAS_THREAD, "KMP_DUPLICATE_LIB_OK")  # the last one is set by importing threadpoolctl
+    before = {name: os.environ.get(name) for name in names}
+    from threadpoolctl import threadpool_limits
+
+    with contextlib.suppress(ImportError):
+        import numpy  # noqa: F401  # its BLAS must be loaded to be told
+    os.environ.update(ONE_BLAS_THREAD)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

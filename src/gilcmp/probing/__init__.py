@@ -1,0 +1,1 @@
+"""What is built on the watchers: probe, timeline, threshold, atlas."""

@@ -1,0 +1,1 @@
+"""Every kind of saved result in one HTML file."""

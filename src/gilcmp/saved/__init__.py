@@ -1,0 +1,1 @@
+"""What a file holds: environment, observations, runs; and reading and writing it."""

@@ -1,0 +1,78 @@
+"""Sections as text for terminals: complete at 80 columns, and without colours where there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from gilcmp.show.model import Chart, Column, Part, Section, Sentence, Table
+from gilcmp.show.words import printable
+
+NARROW = 80
+STYLES = {"good": "green", "fair": "yellow", "bad": "red", "open": "magenta", "strong": "bold", "dim": "dim"}
+
+
+def show(sections: Sequence[Section], *, stderr: bool = False) -> None:
+    """Print sections to the terminal."""
+    Console(highlight=False, soft_wrap=False, stderr=stderr).print(render(sections))
+
+
+def plain(sections: Sequence[Section], width: int = NARROW) -> str:
+    """Return sections as text without colours."""
+    file = StringIO()
+    Console(file=file, width=width, color_system=None, legacy_windows=False).print(render(sections))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def render(sections: Sequence[Section]) -> RenderableType:
+    """Return sections for a rich console, an empty line between two."""
+    lines: list[RenderableType] = []
+    for number, section in enumerate(sections):
+        if number:
+            lines.append(Text())
+        if section.title:
+            lines.append(_styled(section.title, "strong"))
+        lines += [_part(part) for part in section.parts if not isinstance(part, Chart)]
+    return Group(*lines)
+
+
+def _part(part: Part) -> RenderableType:
+    if isinstance(part, Sentence):
+        text = _styled(part.text, part.tone)
+        if part.lead is not None:
+            text = Text.assemble(_styled(part.lead.text, part.lead.tone), ": ", text)
+        return Padding(text, (0, 0, 0, part.indent)) if part.indent else text
+    if isinstance(part, Table):
+        return Padding(_table(part), (0, 0, 0, part.indent)) if part.indent else _table(part)
+    raise TypeError(f"part must be a sentence or a table, got {type(part).__name__}")
+
+
+def _styled(text: str, tone: str) -> Text:
+    return Text(printable(text), style=STYLES.get(tone, ""))
+
+
+def _table(table: Table) -> RichTable:
+    gap = 1 if table.has_head else 2
+    drawn = RichTable(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim", show_header=table.has_head)
+    for number, column in enumerate(table.columns):
+        title = table.title if table.title and number == 0 else column.title
+        drawn.add_column(_styled(title, ""), **_settings(column))
+    for changed, row in table.shown_rows():
+        if changed and table.spaced:
+            drawn.add_row()
+        drawn.add_row(*(_styled(value.text, value.tone) for value in row))
+    return drawn
+
+
+def _settings(column: Column) -> dict[str, Any]:
+    return {
+        "justify": "right" if column.right else "left",
+        "overflow": "fold",
+        "no_wrap": not column.wraps,
+    }

@@ -1,0 +1,7 @@
+"""The assertions, for type checkers."""
+
+from gilcmp.testing.assertions import Watched as Watched
+from gilcmp.testing.assertions import assert_max_stall as assert_max_stall
+from gilcmp.testing.assertions import assert_releases_gil as assert_releases_gil
+from gilcmp.testing.assertions import hold_gil as hold_gil
+from gilcmp.testing.assertions import release_gil as release_gil

@@ -1,0 +1,185 @@
+"""The pytest plugin; nothing is loaded until it is used.
+
+It offers the fixtures `gil_probe` and `gil_comparison`, the markers `releases_gil` and `gil_comparison`, and adds
+to pytest-benchmark's files what pytest-benchmark does not know about the interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from gilcmp.judge.cell import Cell
+    from gilcmp.judge.comparison import Comparison
+    from gilcmp.probing.probe_result import Probe
+    from gilcmp.testing.suites import Suite
+
+# What was measured for each test function: a Comparison, or the exception that ended it
+MEASURED = pytest.StashKey["dict[str, Comparison | BaseException]"]()
+INTERRUPTED = pytest.StashKey["dict[str, Comparison]"]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the markers known."""
+    config.addinivalue_line(
+        "markers",
+        "releases_gil(at_least=0.9): fail unless the test has the GIL released for that share of its time; "
+        "skip where the machine is too busy to say",
+    )
+    config.addinivalue_line(
+        "markers",
+        "gil_comparison(work, *, tasks, workers=2, strategies=('serial', 'threads', 'processes'), budget=10.0, …): "
+        "what the fixture gil_comparison measures, with the arguments of gilcmp.compare; the test runs once a cell",
+    )
+    config.stash[MEASURED] = {}
+
+
+# ---- the probe ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gil_probe() -> Callable[..., Probe]:
+    """`gilcmp.probe`, which tries again, and then skips the test, where the machine is too busy to say."""
+    from gilcmp.testing.assertions import decided
+
+    def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs: Any) -> Probe:
+        return decided(func, args, kwargs, budget)
+
+    return probe
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Watch a test that is marked with `releases_gil`, from its call to its return."""
+    marker = pyfuncitem.get_closest_marker("releases_gil")
+    if marker is None:
+        return (yield)
+    at_least = _at_least(marker)
+    from gilcmp.testing.assertions import Watched
+
+    with Watched() as watched:
+        result = yield
+    watched.require(at_least, pyfuncitem.name)
+    return result
+
+
+def _at_least(marker: pytest.Mark) -> float:
+    def value(at_least: Any = 0.9) -> Any:
+        return at_least
+
+    try:
+        at_least = value(*marker.args, **marker.kwargs)
+    except TypeError:
+        raise pytest.UsageError(f"releases_gil takes at_least alone, got {marker}") from None
+    if not isinstance(at_least, int | float) or not 0 <= at_least <= 1:
+        raise pytest.UsageError(f"releases_gil: at_least must be from 0 to 1, got {at_least!r}")
+    return float(at_least)
+
+
+# ---- comparisons ----------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make a test that asks for `gil_comparison` run once a cell."""
+    if "gil_comparison" in metafunc.fixturenames:
+        cells = _suite(metafunc.definition).cells
+        names = ["-".join(map(str, key)) for key in cells]
+        metafunc.parametrize("gil_comparison", list(cells), ids=names, indirect=True)
+
+
+def _suite(node: pytest.Item) -> Suite:
+    marker = node.get_closest_marker("gil_comparison")
+    if marker is None:
+        raise pytest.UsageError(
+            f"{node.nodeid}: the fixture gil_comparison needs to be told what to measure: "
+            "@pytest.mark.gil_comparison(function, tasks=…, workers=…)"
+        )
+    from gilcmp.testing.suites import plan
+
+    try:
+        return plan(*marker.args, **marker.kwargs)
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"{node.nodeid}: gil_comparison: {error}") from None
+
+
+@pytest.fixture
+def gil_comparison(request: pytest.FixtureRequest) -> Cell:
+    """One cell of the comparison that the marker `gil_comparison` describes, and a row in pytest-benchmark's table.
+
+    The cells of all tests that ask for it are measured together, in turns, when the first of them runs.
+    """
+    from gilcmp.testing.suites import Clock, replay
+
+    config = request.config
+    shown = config.pluginmanager.hasplugin("benchmark")
+    if shown and "benchmark" in request.fixturenames:
+        raise pytest.UsageError(f"{request.node.nodeid}: gil_comparison fills the fixture benchmark by itself")
+    if shown and config.getoption("benchmark_skip", default=False):
+        pytest.skip("--benchmark-skip")
+    reason = _suite(request.node).cells[request.param]
+    if reason:
+        pytest.skip(reason)
+    # with xdist pytest-benchmark measures nothing either: the processes would measure each other
+    quick = config.getoption("benchmark_disable", default=False) or "PYTEST_XDIST_WORKER" in os.environ
+    comparison = _measured(request, quick=quick)[_function(request.node)]
+    if isinstance(comparison, BaseException):
+        raise comparison
+    cell: Cell = comparison[request.param]
+    if cell.error and not cell.rounds:
+        pytest.fail(cell.error, pytrace=False)
+    if shown:
+        clock = Clock()
+        asked = request.node.get_closest_marker("benchmark")
+        # the nearest marker is the one that counts
+        marker = pytest.mark.benchmark(**{**(asked.kwargs if asked else {}), "timer": clock})
+        request.node.add_marker(marker, append=False)
+        replay(cell, clock, request.getfixturevalue("benchmark"))
+    return cell
+
+
+def _function(node: pytest.Item) -> str:
+    return node.nodeid.partition("[")[0]
+
+
+def _measured(request: pytest.FixtureRequest, *, quick: bool) -> Mapping[str, Comparison | BaseException]:
+    """Measure what all tests of the session ask for, when the first one does."""
+    from gilcmp.testing.suites import measure_suites
+
+    measured = request.config.stash[MEASURED]
+    if not measured:
+        suites = {
+            _function(item): _suite(item)
+            for item in request.session.items
+            if "gil_comparison" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("skip")
+        }
+        try:
+            measured.update(measure_suites(suites, quick=quick))
+        except KeyboardInterrupt as error:
+            request.config.stash[INTERRUPTED] = getattr(error, "comparisons", {})
+            raise
+    return measured
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show the comparisons where there is no pytest-benchmark to show them, and what there is of them after Ctrl-C."""
+    shown = {} if config.pluginmanager.hasplugin("benchmark") else config.stash[MEASURED]
+    for name, comparison in (shown | config.stash.get(INTERRUPTED, {})).items():
+        if not isinstance(comparison, BaseException) and comparison.cells:
+            terminalreporter.section(f"gil_comparison: {name}")
+            terminalreporter.write_line(str(comparison))
+
+
+@pytest.hookimpl(optionalhook=True)  # called by pytest-benchmark only
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Add what the interpreter and the build are to pytest-benchmark's files."""
+    from attrs import asdict
+
+    from gilcmp.measure.machine import environment
+
+    described = asdict(environment())
+    del described["load"]  # two runs would always differ in it, and pytest-benchmark warns of differences
+    machine_info["gilcmp"] = described

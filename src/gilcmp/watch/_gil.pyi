@@ -1,0 +1,84 @@
+"""Types of the native part of the probe; what it does is documented in `_gil.pyx`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict, type_check_only
+
+@type_check_only
+class Counts(TypedDict):
+    samples: int
+    held: float
+    other: float
+    free: float
+    dropped: float
+    longest_hold: float
+    hand_overs: int
+    switches: int
+    segments: list[tuple[float, float]]
+    releases: list[float]
+    n_releases: int
+
+@type_check_only
+class ThreadRecord(TypedDict):
+    id: int
+    ident: int
+    native_id: int
+    began: int
+    ended: int
+    spent: list[int]
+    longest_hold: int
+    holds: int
+    cpu: int | None
+    run_delay: int | None
+
+@type_check_only
+class Recording(TypedDict):
+    began: int
+    ended: int
+    looks: int
+    unseen: int
+    free: int
+    watched: int
+    hand_overs: int | None
+    hand_overs_seen: int
+    tells_states: bool
+    tells_waits: bool
+    threads: list[ThreadRecord]
+    spans: bytes
+    n_spans: int
+    clocks: bytes
+    n_clocks: int
+
+def hold_gil(seconds: float) -> None: ...
+def release_gil(seconds: float) -> None: ...
+def alternate(held: float, released: float, seconds: float) -> float: ...
+def why_not() -> str | None: ...
+def call_for(
+    function: Callable[..., object],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    seconds: float,
+    limit: int,
+) -> tuple[int, float]: ...
+def now() -> int: ...
+def pause_all() -> None: ...
+def resume_all() -> None: ...
+
+class Sampler:
+    def __init__(self, pace: float, longest: float) -> None: ...
+    def stop(self) -> Counts | None: ...
+
+class Waiter:
+    def __init__(self, pause: float, capacity: int) -> None: ...
+    def stop(self) -> list[tuple[int, float]] | None: ...
+
+class Recorder:
+    def __init__(self, pace: float, capacity: int) -> None: ...
+    def stop(self) -> Recording | None: ...
+
+class Counter:
+    @property
+    def value(self) -> int: ...
+    def holding(self) -> None: ...
+    def plain(self, times: int) -> None: ...
+    def atomic(self, times: int) -> None: ...
+    def locked(self, times: int) -> None: ...

@@ -1,0 +1,440 @@
+# cython: freethreading_compatible=True, subinterpreters_compatible=own_gil, embedsignature=False
+"""Watching the GIL: ground truth to test with, sampler, waiter, recorder. The work is done in the `.c` files."""
+
+import atexit
+import os
+import sys
+import threading
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memcpy
+
+cdef extern from "pythread.h":
+    ctypedef void *PyThread_type_lock
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock lock)
+
+cdef extern from "lock.h":
+    ctypedef struct gilcmp_lock:
+        pass
+    ctypedef struct gilcmp_places:
+        pass
+    const char *gilcmp_find_lock(gilcmp_lock *lock)
+    const char *gilcmp_find_places(gilcmp_places *places)
+
+cdef extern from "watcher.h":
+    ctypedef struct gilcmp_watcher:
+        pass
+    ctypedef enum gilcmp_stopped:
+        GILCMP_STOPPED
+        GILCMP_ALREADY_STOPPED
+        GILCMP_IN_PARENT
+    gilcmp_stopped gilcmp_watcher_stop(gilcmp_watcher *watcher)
+    void gilcmp_pause_all()
+    void gilcmp_resume_all()
+    void gilcmp_resume_soon()
+    void gilcmp_end_all()
+    void gilcmp_prepare_forks()
+    int64_t gilcmp_now() noexcept nogil
+    void gilcmp_spin_until(int64_t until) noexcept nogil
+
+cdef extern from "sampler.h":
+    enum: GILCMP_SEGMENTS
+    enum: GILCMP_RELEASES
+    ctypedef struct gilcmp_counts:
+        int64_t samples, held, other, free_, dropped, segment_length, longest_hold, hand_overs, switches, n_releases
+        int64_t *segment_held
+        int64_t *segment_all
+        int64_t *releases
+    ctypedef struct gilcmp_sampler:
+        gilcmp_watcher watcher
+        gilcmp_counts counts
+    ctypedef struct gilcmp_waiter:
+        gilcmp_watcher watcher
+        int64_t *asked
+        int64_t *waited
+        int64_t n
+    gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest)
+    void gilcmp_sampler_free(gilcmp_sampler *sampler)
+    gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
+    void gilcmp_waiter_free(gilcmp_waiter *waiter)
+
+cdef extern from "recorder.h":
+    enum: GILCMP_STATES
+    ctypedef struct gilcmp_span:
+        pass
+    ctypedef struct gilcmp_clock:
+        pass
+    ctypedef struct gilcmp_thread:
+        uint64_t id, ident, native
+        int64_t began, ended, longest_hold, holds, first_cpu, first_delay, cpu, delay
+        int64_t *spent
+    ctypedef struct gilcmp_recorder:
+        gilcmp_watcher watcher
+        int64_t began, ended, looks, unseen, free_, watched, hand_overs, hand_overs_seen
+        int64_t n_threads, n_spans, n_clocks, span_capacity, clock_capacity
+        int tells_states, tells_waits
+        gilcmp_thread *threads
+        gilcmp_span *spans
+        gilcmp_clock *clocks
+    gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity)
+    void gilcmp_recorder_finish(gilcmp_recorder *recorder)
+    void gilcmp_recorder_free(gilcmp_recorder *recorder)
+
+cdef extern from "counter.h":
+    void gilcmp_increment_plain(int64_t *counter, int64_t n) noexcept nogil
+    void gilcmp_increment_atomic(int64_t *counter, int64_t n) noexcept nogil
+    void gilcmp_increment_locked(int64_t *counter, int64_t n, PyThread_type_lock lock) noexcept nogil
+
+
+cdef int64_t nanoseconds(str name, seconds) except? -1:
+    cdef double value = seconds
+    if not 0.0 <= value <= 1e6:
+        raise ValueError(f"{name} must be from 0 to 1e6 seconds, got {value:g}")
+    return <int64_t> (value * 1e9)
+
+
+def hold_gil(seconds):
+    """Spin natively for `seconds` and hold the GIL all the time."""
+    gilcmp_spin_until(gilcmp_now() + nanoseconds("seconds", seconds))
+
+
+def release_gil(seconds):
+    """Spin natively for `seconds` with the GIL released."""
+    cdef int64_t length = nanoseconds("seconds", seconds)
+    with nogil:
+        gilcmp_spin_until(gilcmp_now() + length)
+
+
+def alternate(held, released, seconds):
+    """Hold the GIL for `held` seconds, release it for `released`, and so on for `seconds`: known shares.
+
+    Returns
+    -------
+    float
+        The share of the time for which it really was held, by the same clock. The lock changes hands somewhere
+        inside the calls that release and take it: half of their time is counted as held.
+    """
+    cdef int64_t keep = nanoseconds("held", held)
+    cdef int64_t leave = nanoseconds("released", released)
+    cdef int64_t began = gilcmp_now()
+    cdef int64_t end = began + nanoseconds("seconds", seconds)
+    cdef int64_t now = began
+    cdef int64_t away = 0  # twice the time
+    cdef int64_t leaving, left, returning, returned
+    if keep + leave <= 0:
+        raise ValueError("held and released must not both be 0")
+    while now < end:
+        gilcmp_spin_until(now + keep)
+        if leave:
+            leaving = gilcmp_now()
+            with nogil:
+                left = gilcmp_now()
+                gilcmp_spin_until(left + leave)
+                returning = gilcmp_now()
+            returned = gilcmp_now()
+            away += (returning + returned) - (leaving + left)
+        now = gilcmp_now()
+    return 1.0 - 0.5 * <double> away / <double> (now - began) if now > began else 1.0
+
+
+def why_not():
+    """Say why the lock of this interpreter cannot be watched; None where it can."""
+    cdef gilcmp_lock lock
+    cdef const char *reason = gilcmp_find_lock(&lock)
+    return None if reason == NULL else reason.decode()
+
+
+def call_for(function, args, kwargs, seconds, limit):
+    """Call ``function(*args, **kwargs)`` natively, again and again, for about so many seconds.
+
+    Between two calls there is no bytecode: what the interpreter does there would count as held.
+
+    Returns
+    -------
+    calls : int
+        How many calls there were, at least 1 and at most `limit`.
+    seconds : float
+        How long they took.
+    """
+    cdef int64_t began = gilcmp_now()
+    cdef int64_t end = began + nanoseconds("seconds", seconds)
+    cdef int64_t now
+    cdef int64_t calls = 0
+    cdef int64_t most = limit
+    while True:
+        function(*args, **kwargs)
+        PyErr_CheckSignals()  # Ctrl-C: without bytecode nothing else checks
+        calls += 1
+        now = gilcmp_now()
+        if now >= end or calls >= most:
+            return calls, (now - began) * 1e-9
+
+
+def now():
+    """Nanoseconds of the clock that everything here is timed with."""
+    return gilcmp_now()
+
+
+# The interpreter must not end under a thread that reads it, or waits for its lock.
+@atexit.register
+def _end_all():
+    gilcmp_end_all()
+
+
+def pause_all():
+    """Hold up all samplers and recorders of the process, as for a fork; what happens meanwhile is not seen."""
+    gilcmp_pause_all()
+
+
+def resume_all():
+    """Let them go on, when this has been called as often as `pause_all`."""
+    gilcmp_resume_all()
+
+
+def _after_fork():
+    # the first releases of 3.13 count the threads after all hooks, other versions before the first hook
+    if sys.version_info[:2] == (3, 13) and threading.current_thread() is threading.main_thread():
+        gilcmp_resume_soon()
+    else:
+        gilcmp_resume_all()
+
+
+# Python warns where a process with several threads forks, so none of ours may run meanwhile.
+gilcmp_prepare_forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=pause_all, after_in_parent=_after_fork)
+
+
+cdef bint in_parent(str name, gilcmp_watcher *watcher) except -1:
+    """Stop a watcher; tell whether it was left behind by a fork."""
+    cdef gilcmp_stopped how = gilcmp_watcher_stop(watcher)
+    if how == GILCMP_ALREADY_STOPPED:
+        raise RuntimeError(f"the {name} has been stopped already")
+    return how == GILCMP_IN_PARENT
+
+
+cdef class Sampler:
+    """Watches whether the calling thread holds the GIL, from a native thread that never asks for it.
+
+    Parameters
+    ----------
+    pace : float
+        Seconds between two looks on average, jittered; 0 spins, which is exact to 0.1 us and costs a core.
+    longest : float
+        Seconds that the watching is going to take, about.
+
+    Raises
+    ------
+    RuntimeError
+        Where the lock of this interpreter cannot be watched; the message says why.
+    """
+
+    cdef gilcmp_sampler *sampler
+    cdef object __weakref__
+
+    def __cinit__(self, pace, longest):
+        cdef gilcmp_lock lock
+        cdef int64_t every = nanoseconds("pace", pace)
+        cdef int64_t length = nanoseconds("longest", longest)
+        cdef const char *reason = gilcmp_find_lock(&lock)
+        if reason != NULL:
+            raise RuntimeError(f"the GIL cannot be watched: {reason.decode()}")
+        self.sampler = gilcmp_sampler_start(&lock, every, length)
+        if self.sampler == NULL:
+            raise MemoryError("no memory, or no thread, for the sampler")
+
+    def __dealloc__(self):
+        if self.sampler != NULL:
+            gilcmp_sampler_free(self.sampler)
+
+    def stop(self):
+        """Stop, and return what was seen as a dict; times in seconds. In a child of fork: None."""
+        cdef gilcmp_counts *counts = &self.sampler.counts
+        if in_parent("sampler", &self.sampler.watcher):
+            return None
+        kept = min(counts.n_releases, GILCMP_RELEASES)
+        return {
+            "samples": counts.samples,
+            "held": counts.held * 1e-9,
+            "other": counts.other * 1e-9,
+            "free": counts.free_ * 1e-9,
+            "dropped": counts.dropped * 1e-9,
+            "longest_hold": counts.longest_hold * 1e-9,
+            "hand_overs": counts.hand_overs,
+            "switches": counts.switches,
+            "segments": [
+                (counts.segment_held[i] * 1e-9, counts.segment_all[i] * 1e-9)
+                for i in range(GILCMP_SEGMENTS) if counts.segment_all[i]
+            ],
+            "releases": [counts.releases[i] * 1e-9 for i in range(kept)],
+            "n_releases": counts.n_releases,
+        }
+
+
+cdef class Waiter:
+    """Asks for the GIL every now and then, from a native thread, and times each wait.
+
+    Parameters
+    ----------
+    pause : float
+        Seconds between getting the GIL and asking again, on average, jittered.
+    capacity : int
+        How many waits are kept; later ones are lost.
+    """
+
+    cdef gilcmp_waiter *waiter
+    cdef object __weakref__
+
+    def __cinit__(self, pause, capacity):
+        cdef int64_t length = nanoseconds("pause", pause)
+        if length < 1 or not 1 <= capacity <= 10**7:
+            raise ValueError(f"pause and capacity must be positive, got {pause} and {capacity}")
+        self.waiter = gilcmp_waiter_start(length, capacity)
+        if self.waiter == NULL:
+            raise MemoryError("no memory, or no thread, for the waiter")
+
+    def __dealloc__(self):
+        if self.waiter != NULL:
+            gilcmp_waiter_free(self.waiter)
+
+    def stop(self):
+        """Stop, and return the waits: when each asked (as `now`), and how many seconds it waited; after a fork None."""
+        if in_parent("waiter", &self.waiter.watcher):
+            return None
+        return [(self.waiter.asked[i], self.waiter.waited[i] * 1e-9) for i in range(self.waiter.n)]
+
+
+cdef class Recorder:
+    """Records which thread holds the GIL when, from a native thread that never asks for it.
+
+    Parameters
+    ----------
+    pace : float
+        Seconds between two looks on average, jittered; 0: as often as takes 1.5 % of one CPU.
+    capacity : int
+        How many spans are kept, the newest ones.
+
+    Raises
+    ------
+    RuntimeError
+        Where the lock or the threads of this interpreter cannot be watched; the message says why.
+    """
+
+    cdef gilcmp_recorder *recorder
+    cdef object __weakref__
+
+    def __cinit__(self, pace, capacity):
+        cdef gilcmp_places places
+        cdef int64_t every = nanoseconds("pace", pace)
+        cdef const char *reason = gilcmp_find_places(&places)
+        if reason != NULL:
+            raise RuntimeError(f"the GIL cannot be watched: {reason.decode()}")
+        if not 1 <= capacity <= 10**9:
+            raise ValueError(f"capacity must be from 1 to 1e9, got {capacity}")
+        self.recorder = gilcmp_recorder_start(&places, every, capacity)
+        if self.recorder == NULL:
+            raise MemoryError("no memory, or no thread, for the recorder")
+
+    def __dealloc__(self):
+        if self.recorder != NULL:
+            gilcmp_recorder_free(self.recorder)
+
+    def stop(self):
+        """Stop, and return what was seen as a dict; all times in nanoseconds. In a child of fork: None.
+
+        ``spans`` and ``clocks`` are bytes: `gilcmp_span` and `gilcmp_clock` of `recorder.h`, the oldest first.
+        """
+        cdef gilcmp_recorder *seen = self.recorder
+        cdef gilcmp_thread *thread
+        if in_parent("recorder", &seen.watcher):
+            return None
+        gilcmp_recorder_finish(seen)
+        threads = []
+        for index in range(seen.n_threads):
+            thread = &seen.threads[index]
+            threads.append({
+                "id": thread.id,
+                "ident": thread.ident,
+                "native_id": thread.native,
+                "began": thread.began,
+                "ended": thread.ended,
+                "spent": [thread.spent[state] for state in range(GILCMP_STATES)],
+                "longest_hold": thread.longest_hold,
+                "holds": thread.holds,
+                "cpu": thread.cpu - thread.first_cpu if thread.cpu >= 0 else None,
+                "run_delay": thread.delay - thread.first_delay if thread.delay >= 0 else None,
+            })
+        return {
+            "began": seen.began,
+            "ended": seen.ended,
+            "looks": seen.looks,
+            "unseen": seen.unseen,
+            "free": seen.free_,
+            "watched": seen.watched,
+            "hand_overs": None if seen.hand_overs < 0 else seen.hand_overs,
+            "hand_overs_seen": seen.hand_overs_seen,
+            "tells_states": bool(seen.tells_states),
+            "tells_waits": bool(seen.tells_waits),
+            "threads": threads,
+            "spans": ring(<char *> seen.spans, sizeof(gilcmp_span), seen.n_spans, seen.span_capacity),
+            "n_spans": seen.n_spans,
+            "clocks": ring(<char *> seen.clocks, sizeof(gilcmp_clock), seen.n_clocks, seen.clock_capacity),
+            "n_clocks": seen.n_clocks,
+        }
+
+
+cdef bytes ring(char *items, size_t size, int64_t n, int64_t capacity):
+    """Return what is in a ring of items, the oldest first."""
+    cdef int64_t kept = min(n, capacity)
+    cdef int64_t oldest = n % capacity if n > capacity else 0
+    cdef bytes found = PyBytes_FromStringAndSize(NULL, kept * size)
+    cdef char *target = found
+    memcpy(target, items + oldest * size, (kept - oldest) * size)
+    memcpy(target + (kept - oldest) * size, items, oldest * size)
+    return found
+
+
+cdef class Counter:
+    """A plain 64-bit counter that threads may count up in four ways; `value` is what it came to."""
+
+    cdef int64_t count
+    cdef PyThread_type_lock lock
+
+    def __cinit__(self):
+        self.lock = PyThread_allocate_lock()
+        if self.lock == NULL:
+            raise MemoryError("no memory for a lock")
+
+    def __dealloc__(self):
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+
+    @property
+    def value(self):
+        """What was counted."""
+        return self.count
+
+    def holding(self):
+        """Add 1: load, add, store, while the GIL is held (free-threaded builds: without any lock)."""
+        gilcmp_increment_plain(&self.count, 1)
+
+    def plain(self, times):
+        """Add 1 so many times, without the GIL: load, add, store."""
+        cdef int64_t n = times
+        with nogil:
+            gilcmp_increment_plain(&self.count, n)
+
+    def atomic(self, times):
+        """Add 1 so many times, without the GIL, each as one atomic operation."""
+        cdef int64_t n = times
+        with nogil:
+            gilcmp_increment_atomic(&self.count, n)
+
+    def locked(self, times):
+        """Add 1 so many times, without the GIL, each under a mutex."""
+        cdef int64_t n = times
+        with nogil:
+            gilcmp_increment_locked(&self.count, n, self.lock)

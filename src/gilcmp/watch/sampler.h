@@ -1,0 +1,54 @@
+/* Two watchers of one call: the sampler looks whether the calling thread holds the GIL; the waiter asks for the GIL and
+ * times how long that takes. */
+#ifndef GILCMP_GIL_SAMPLER_H
+#define GILCMP_GIL_SAMPLER_H
+
+#include "watcher.h"
+
+#define GILCMP_SEGMENTS 64 /* the watched time is split into at most this many segments, for a confidence interval */
+#define GILCMP_RELEASES 4096 /* at most this many lengths of releases are kept, chosen at random */
+
+/* What a sampler saw; times in nanoseconds. */
+typedef struct {
+    int64_t samples;
+    int64_t held, other, free_, dropped; /* dropped: gaps in which the sampler itself had no core */
+    int64_t segment_held[GILCMP_SEGMENTS], segment_all[GILCMP_SEGMENTS];
+    int64_t segment_length;
+    int64_t longest_hold;
+    int64_t switches;   /* changes from one holder to another, whoever they are */
+    int64_t hand_overs; /* changes from held to not held */
+    int64_t releases[GILCMP_RELEASES];
+    int64_t n_releases; /* all there were */
+} gilcmp_counts;
+
+typedef struct {
+    gilcmp_watcher watcher;
+    gilcmp_counts counts; /* the sampler's own thread writes them; to be read when it is over */
+    /* the sampler's own */
+    gilcmp_lock lock;
+    int64_t pace;        /* nanoseconds between samples on average, 0: spin */
+    int armed;           /* the watched thread is back from starting the sampler */
+    int started_on;      /* the CPU that the watched thread was on */
+    int64_t began, then; /* then: when the latest sample was taken */
+    int64_t held_since, free_since;
+    gilcmp_state before;
+    const void *holder_before;
+    uint64_t random;
+} gilcmp_sampler;
+
+/* longest: for how long it is going to watch, about, in nanoseconds. */
+gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest);
+void gilcmp_sampler_free(gilcmp_sampler *sampler);
+
+typedef struct {
+    gilcmp_watcher watcher;
+    int64_t *asked, *waited; /* when it asked, and how long it waited for the GIL */
+    int64_t n, capacity;
+    int64_t pause; /* nanoseconds between two waits on average */
+    PyThreadState *state;
+} gilcmp_waiter;
+
+gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity);
+void gilcmp_waiter_free(gilcmp_waiter *waiter);
+
+#endif

@@ -1,0 +1,31 @@
+/* What the system reports about a thread of this process: whether it runs, what it waits for, its clocks. Linux only;
+ * elsewhere nothing is reported. */
+#ifndef GILCMP_GIL_THREADS_H
+#define GILCMP_GIL_THREADS_H
+
+#include <stdint.h>
+
+/* The files that tell it, kept open while the thread lives; -1: not open yet. */
+typedef struct {
+    int syscall, schedstat;
+} gilcmp_files;
+
+typedef enum { GILCMP_UNKNOWN, GILCMP_RUNNING, GILCMP_WAITING } gilcmp_run_state;
+
+/* Give the calling thread a file table of its own. In the program's table the files would take up numbers, and a
+ * program that closes all files would close them; the recorder would then close what the program has opened since.
+ * 0: no table could be made, or there is nothing to read; then only gilcmp_close_files may be called. */
+int gilcmp_own_files(void);
+void gilcmp_close_files(gilcmp_files *files);
+
+/* Read whether a thread (its number is the system's) is on a core or ready to be, or waits; `futex`: the address that it
+ * waits on, 0 where it waits for something else. */
+gilcmp_run_state gilcmp_read_run_state(gilcmp_files *files, uint64_t number, uintptr_t *futex);
+/* Read its time on a CPU, and ready to run without one, in nanoseconds; 0: not told. */
+int gilcmp_read_clocks(gilcmp_files *files, uint64_t number, int64_t *cpu, int64_t *delay);
+
+/* Ask for short time slices for the calling thread (Linux 6.12 and later; no effect elsewhere): a thread with a shorter
+ * slice gets a core sooner. Otherwise many samples would be late, until the next scheduler tick. */
+void gilcmp_ask_for_short_slices(void);
+
+#endif
