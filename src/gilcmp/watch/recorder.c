@@ -333,12 +333,14 @@ static void begin(gilcmp_recorder *recorder)
     /* wait until the caller is back: until then nothing is the program's doing */
     while (!LOAD(recorder->armed) && !LOAD(recorder->watcher.stop))
         gilcmp_watcher_rest(&recorder->watcher, MILLISECOND / 10);
+    if (!LOAD(recorder->armed)) /* stopped for a fork before that, and started again after it */
+        return;
     if (recorder->looks == 0) {
         /* on a busy machine that was a while ago: the gap is then too long for a sample, and counts as unseen */
         recorder->began = recorder->then = now = recorder->armed_at;
         for (int64_t index = 0; index < recorder->n_threads; index++)
             recorder->threads[index].since = now;
-        recorder->n_spans = 0;
+        recorder->n_spans = recorder->n_clocks = 0;
         recorder->unseen = 0;
     }
     read_clocks(recorder, now);
