@@ -64,10 +64,31 @@ def test_without_a_gil_the_share_attached_is_told(monkeypatch):
     assert "detached 75.0%" in verdict.reason
 
 
-def test_no_core_for_the_sampler_is_starved_and_few_looks_are_too_short():
-    watch = module._Watch(10, 0.01, None, [])
-    assert module._unseen(10, 0.6, watch) == "starved"
-    assert module._unseen(10, 0.0, watch) == "too short to say"
+def watch(samples=1000, dropped=0.0, held=0.5):
+    """A phase of 1 s that was made up."""
+    seen = 1.0 - dropped
+    counts = {
+        "samples": samples, "held": held * seen, "other": 0.0, "free": (1 - held) * seen, "dropped": dropped,
+        "longest_hold": 0.01, "hand_overs": 100, "switches": 200, "releases": [0.01] * 100, "n_releases": 100,
+        "segments": [(held * seen / 64, seen / 64)] * 64,
+    }  # fmt: skip
+    return module._Watch(100, 0.01, counts, [])
+
+
+@pytest.mark.parametrize(
+    ("seen", "word"), [(watch(dropped=0.6), "starved"), (watch(samples=10), "too short to say"), (watch(), None)]
+)
+def test_what_was_not_seen_has_no_figures(seen, word):
+    """No core for the sampler, or few looks: no share is printed that looks like a finding."""
+    result = module._concluded("f", None, seen, seen, seen, 1e-5)
+    if word is None:
+        assert result.held.value == 0.5
+        assert result.verdict == ("releases partly" if GIL else "no GIL")
+    else:
+        assert result.verdict == word
+        assert math.isnan(result.held.value)
+        assert math.isnan(result.longest_hold)
+        assert "held" not in str(result)
 
 
 @pytest.mark.parametrize(

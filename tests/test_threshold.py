@@ -12,7 +12,7 @@ import pytest
 import gilcmp
 from gilcmp.cli import main as cli
 from gilcmp.judge.estimate import Estimate
-from gilcmp.probing.threshold import Point, Threshold, _cheap_from, _crossing, _sizes
+from gilcmp.probing.threshold import Point, Threshold, _cheap_from, _sizes, _why_unknown, size_range
 from gilcmp.watch import _gil
 
 NOWHERE = Estimate(math.nan, math.nan, math.nan, 0)
@@ -26,23 +26,12 @@ def point(size, time, speedup=NOWHERE):
     return Point(size, about(time, 0), NOWHERE, speedup)
 
 
-def test_the_crossing_is_interpolated_between_two_sizes():
-    found = _crossing([(10, about(0.5)), (100, about(0.8)), (1000, about(1.25)), (10_000, about(1.9))])
-    assert 100 < found.low < found.value < found.high < 1000
-    assert found.value == pytest.approx(math.sqrt(100 * 1000))  # 0.8 and 1.25 are as far from 1
-
-
-def test_a_dip_later_on_counts():
-    found = _crossing([(10, about(1.5)), (100, about(0.5)), (1000, about(1.5))])
-    assert 100 < found.value < 1000
-
-
-def test_without_a_crossing():
-    assert math.isnan(_crossing([(10, about(0.5)), (100, about(0.9))]).value)
-    assert math.isnan(_crossing([]).value)
-    assert _crossing([(10, about(1.5)), (100, about(1.9))]).value == 10
-    uncertain = _crossing([(10, about(0.5)), (100, about(1.05))])
-    assert uncertain.high == math.inf, "by the lower ends it is never reached"
+def test_what_cannot_be_told_has_its_reason():
+    rising = [point(10, 1e-6, about(0.5)), point(100, 1e-5, about(1.05))]
+    assert _why_unknown(rising, 2) == "open: 2 threads made 1.05 [0.95, 1.15]x at the largest size"
+    assert "not faster than one" in _why_unknown(rising[:1], 2)
+    assert "not faster than one" in _why_unknown([], 2)
+    assert size_range(Estimate(6826.4, 2048, math.inf, 9)) == "from size 6,826 [2,048, inf]"
 
 
 def test_where_a_release_gets_cheap():

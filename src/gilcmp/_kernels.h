@@ -81,6 +81,7 @@ struct gilcmp_loops {
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define GILCMP_X86 1
+#include <immintrin.h>
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,popcnt"))), apply_to = function)

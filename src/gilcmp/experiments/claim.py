@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attrs import field, frozen
 
 from gilcmp.judge.cell import Cell
 from gilcmp.judge.estimate import Estimate
-from gilcmp.judge.verdict import UNDECIDED, Verdict
+from gilcmp.judge.verdict import NO_GAIN, UNDECIDED, Verdict
+from gilcmp.measure.cpus import Bystanders
 from gilcmp.measure.pythons import Python
 from gilcmp.show import words
 
 CONFIRMED, REFUTED = "confirmed", "refuted"
 DIFFERS, CANNOT = "differs on this build", "cannot be tested here"
+DISTURBED = 0.25  # share of the CPUs that others may keep busy beside an experiment whose effects are large
 PARALLEL = 1.5  # speed-up of two workers from which they really ran side by side
 WORDS = (CONFIRMED, REFUTED, DIFFERS, CANNOT)
 
@@ -99,6 +102,15 @@ class Conditions:
         if self.cpus < 2:
             raise CannotTest(f"it needs 2 CPUs, and this process may use {self.cpus:g}")
 
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Give up after a block in which other programs kept many of the CPUs busy: it has no rounds to choose from."""
+        bystanders = Bystanders()
+        yield
+        foreign = bystanders.lap()
+        if foreign > DISTURBED * self.cpus:
+            raise Unclear(f"other work kept {foreign:.1f} of {self.cpus:g} CPUs busy meanwhile")
+
     def conclude(self, holds: bool, reason: str, *figures: Figure) -> Outcome:
         """Return the outcome: a claim that fails while the GIL is off differs because of that."""
         word = CONFIRMED if holds else REFUTED if self.gil else DIFFERS
@@ -138,10 +150,17 @@ def settled(cell: Cell) -> Cell:
 
 
 def above(value: Estimate, limit: float) -> bool:
-    """Tell whether an estimate is at or above a limit; give up where its interval leaves that open."""
-    if math.isnan(value.low) or value.low < limit <= value.high:
-        raise Unclear(f"{value} may be below {limit} or above: a longer budget or a quieter machine may tell")
-    return value.value >= limit
+    """Tell whether an estimate lies above a limit; give up where its interval leaves that open."""
+    if value.low > limit:
+        return True
+    if value.high < limit:
+        return False
+    raise Unclear(f"{value} may be below {limit} or above: a longer budget or a quieter machine may tell")
+
+
+def no_faster(cell: Cell) -> bool:
+    """Tell whether a cell gained nothing; give up where that is open. Its verdict knows the CPU accounting as well."""
+    return cell.verdict.word in ("GIL-bound", "serialised", "slower", "no gain") or not above(cell.speedup, NO_GAIN)
 
 
 def count_down(n: int) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gilcmp.experiments.claim import Claim, Conditions, Figure, Outcome, count_down, settled
-from gilcmp.judge.verdict import NO_GAIN
+from gilcmp.experiments.claim import Claim, Conditions, Figure, Outcome, count_down, no_faster, settled
 from gilcmp.measure.compare import compare
 
 STEPS = 1_000_000
@@ -15,7 +14,7 @@ def _run(conditions: Conditions) -> Outcome:
     cell = settled(comparison["threads", 2])
     times = {cell.strategy: cell.time.value * cell.record.work / cell.record.repeats for cell in comparison}
     return conditions.conclude(
-        cell.speedup.value <= NO_GAIN,
+        no_faster(cell),
         f"two threads took {1 / cell.speedup.value:.2f} times as long as one after the other",
         Figure.of("speed-up of two threads", cell.speedup, "x"),
         Figure("count(n) twice in a row", times["serial"], "s"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gilcmp.experiments.claim import PARALLEL, Claim, Conditions, Figure, Outcome, above, settled
-from gilcmp.judge.verdict import NO_GAIN
+from gilcmp.experiments.claim import PARALLEL, Claim, Conditions, Figure, Outcome, above, no_faster, settled
 from gilcmp.measure.compare import compare
 
 
@@ -17,7 +16,7 @@ def _run(conditions: Conditions) -> Outcome:
     speedups = {name: cell.speedup for name, cell in cells.items()}
     nogil, gil = speedups["cython_nogil"].value, speedups["cython_gil"].value
     return conditions.conclude(
-        above(speedups["cython_nogil"], PARALLEL) and gil <= NO_GAIN,
+        above(speedups["cython_nogil"], PARALLEL) and no_faster(cells["cython_gil"]),
         f"two threads: {nogil:.2f}x with the lock released, {gil:.2f}x with the same machine code and the lock held",
         *(Figure.of(f"speed-up of two threads, {name}", speedups[name], "x") for name in names),
     )

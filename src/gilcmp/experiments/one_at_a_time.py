@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from gilcmp.experiments.claim import CannotTest, Claim, Conditions, Figure, Outcome, count_down, settled
+from gilcmp.experiments.claim import Claim, Conditions, Figure, Outcome, Unclear, above, count_down, settled
 from gilcmp.measure.compare import compare
-from gilcmp.probing.probe import SHARED_PACE
+from gilcmp.probing.probe import LOST, SHARED_PACE
 from gilcmp.watch import _gil
 
 MORE_THAN_ONE = 1.2  # CPUs, or holders on average, up to which it still is one at a time
@@ -32,7 +32,7 @@ def _run(conditions: Conditions) -> Outcome:
     ]
     if cell.run_delay.n:
         figures.append(Figure.of("time waiting for a core, of the wall time", cell.run_delay))
-    holds = cell.cores.value <= MORE_THAN_ONE and together <= MORE_THAN_ONE
+    holds = not above(cell.cores, MORE_THAN_ONE) and together <= MORE_THAN_ONE
     reason = f"{n} threads kept {cell.cores.value:.2f} CPUs busy, and {together:.2f} held the lock at a time"
     return conditions.conclude(holds, reason, *figures)
 
@@ -50,9 +50,10 @@ def holders(threads: int, seconds: float) -> float:
                 pass
         finally:
             counts = sampler.stop()
-        if counts is None or not counts["samples"]:
-            raise CannotTest("the sampler had no core")
-        return counts["held"] / ((counts["held"] + counts["other"] + counts["free"]) or 1.0)
+        seen = counts["held"] + counts["other"] + counts["free"] if counts else 0.0
+        if counts is None or seen <= LOST * (seen + counts["dropped"]):  # what was not seen confirms nothing
+            raise Unclear("the sampler had hardly a core")
+        return counts["held"] / seen
 
     with ThreadPoolExecutor(threads) as pool:
         return sum(future.result() for future in [pool.submit(share) for _ in range(threads)])

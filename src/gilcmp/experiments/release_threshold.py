@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gilcmp.experiments.claim import CannotTest, Claim, Conditions, Figure, Outcome
-from gilcmp.probing.threshold import threshold
+from gilcmp.experiments.claim import CannotTest, Claim, Conditions, Figure, Outcome, above
+from gilcmp.probing.threshold import size_range, threshold
+from gilcmp.show import words
 
 
 def _run(conditions: Conditions) -> Outcome:
@@ -18,11 +19,12 @@ def _run(conditions: Conditions) -> Outcome:
     known = [point for point in result.points if point.speedup.n]
     if not known:
         raise CannotTest(result.reason)
-    smallest, largest = known[0].speedup.value, known[-1].speedup.value
+    smallest, largest = known[0], known[-1]
     return conditions.conclude(
-        smallest < 1.0 < largest,
-        f"two threads: {smallest:.2f}x at {known[0].time.value * 1e9:.0f} ns a call, {largest:.2f}x at "
-        f"{known[-1].time.value * 1e3:.0f} ms; the turning point is at {result.parallel_from.value:,.0f} steps",
+        not above(smallest.speedup, 1.0) and above(largest.speedup, 1.0),
+        f"two threads: {smallest.speedup.value:.2f}x at {words.seconds(smallest.time.value)} a call, "
+        f"{largest.speedup.value:.2f}x at {words.seconds(largest.time.value)}; they are faster "
+        f"{size_range(result.parallel_from)}",
         *figures,
     )
 

@@ -7,54 +7,72 @@ import time
 from collections.abc import Callable
 
 from gilcmp import kernels
-from gilcmp.experiments.claim import Claim, Conditions, Figure, Outcome
+from gilcmp.base.median import middle
+from gilcmp.experiments.claim import Claim, Conditions, Figure, Outcome, above
+from gilcmp.judge.estimate import FEWEST, median
 from gilcmp.watch import _gil
 
 BEAT = 0.005  # seconds between two beats
 CALL = 0.1  # seconds of a call
+FROZEN = 0.5  # share of the call's time for which a heartbeat is late that cannot come before its end
 
 
 def _run(conditions: Conditions) -> Outcome:
-    worst: dict[str, float] = {}
+    calls = _calls()
+    delays: dict[str, list[float]] = {name: [] for name in calls}
+    lengths: dict[str, list[float]] = {name: [] for name in calls}
+    with conditions.undisturbed():
+        for _ in range(max(FEWEST, int(conditions.seconds / len(calls) / CALL))):
+            for name, call in calls.items():
+                delay, length = asyncio.run(_worst_delay(call))
+                delays[name].append(delay)
+                lengths[name].append(length)
+    shares = {
+        name: median([delay / length for delay, length in zip(delays[name], lengths[name], strict=True)])
+        for name in calls
+    }
     figures = []
-    for name in ("cython_gil", "cython_nogil", "python"):
-        call, length = _call(name)
-        worst[name] = asyncio.run(_worst_delay(call, max(2, int(conditions.seconds / 4 / length))))
+    for name in calls:
         figures += [
-            Figure(f"worst delay of a heartbeat beside {name}", worst[name], "s"),
-            Figure(f"a call of {name}", length, "s"),
+            Figure.of(f"delay of a heartbeat beside a call of {name}", median(delays[name]), "s"),
+            Figure.of(f"a call of {name}", median(lengths[name]), "s"),
         ]
-    length = figures[1].value
     return conditions.conclude(
-        worst["cython_gil"] > 0.6 * length and worst["cython_nogil"] < 0.5 * length,
-        f"beside a call of {length * 1e3:.0f} ms the heartbeat came up to {worst['cython_gil'] * 1e3:.0f} ms late "
-        f"with the lock held, {worst['cython_nogil'] * 1e3:.1f} ms with it released",
+        above(shares["cython_gil"], FROZEN) and not above(shares["cython_nogil"], FROZEN),
+        f"beside a call of {middle(lengths['cython_gil']) * 1e3:.0f} ms the heartbeat came "
+        f"{middle(delays['cython_gil']) * 1e3:.0f} ms late with the lock held, "
+        f"{middle(delays['cython_nogil']) * 1e3:.1f} ms with it released (medians)",
         *figures,
     )
 
 
-def _call(implementation: str) -> tuple[Callable[[], object], float]:
-    """Return a call of the kernel `count` that takes about `CALL` seconds, and how long it does take."""
+def _calls() -> dict[str, Callable[[], object]]:
+    """Return calls of the kernel `count` that take about `CALL` seconds; twins of the same machine code do the same."""
     kernel = kernels["count"]
-    size = 100_000
-    calls, took = _gil.call_for(kernel.prepared(implementation, size), (), {}, 0.02, 1000)
-    call = kernel.prepared(implementation, max(1, int(size * CALL / (took / calls))))
-    _, length = _gil.call_for(call, (), {}, 0.0, 1)
-    return call, length
+    tried, sizes = 100_000, {}
+    for name in ("cython_gil", "python"):
+        call = kernel.prepared(name, tried)
+        looks = (_gil.call_for(call, (), {}, 0.01, 1000) for _ in range(3))
+        sizes[name] = max(1, int(tried * CALL / min(took / calls for calls, took in looks)))
+    sizes["cython_nogil"] = sizes["cython_gil"]
+    return {name: kernel.prepared(name, size) for name, size in sizes.items()}
 
 
-async def _worst_delay(call: Callable[[], object], calls: int) -> float:
-    """Return how late a heartbeat was at worst, while a thread beside the loop does so many calls."""
-    loop = asyncio.get_running_loop()
+async def _worst_delay(call: Callable[[], object]) -> tuple[float, float]:
+    """Return how late a heartbeat was at worst while a thread beside the loop does a call, and the call's seconds."""
+
+    def timed() -> float:
+        began = time.perf_counter()
+        call()
+        return time.perf_counter() - began
+
+    work = asyncio.get_running_loop().run_in_executor(None, timed)
     worst = 0.0
-    for _ in range(calls):
-        work = loop.run_in_executor(None, call)
-        while not work.done():
-            began = time.perf_counter()
-            await asyncio.sleep(BEAT)
-            worst = max(worst, time.perf_counter() - began - BEAT)
-        await work
-    return worst
+    while not work.done():
+        began = time.perf_counter()
+        await asyncio.sleep(BEAT)
+        worst = max(worst, time.perf_counter() - began - BEAT)
+    return worst, await work
 
 
 CLAIM = Claim(

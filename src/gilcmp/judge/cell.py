@@ -168,11 +168,12 @@ class Cell:
 
     @property
     def serial_fraction(self) -> float | None:
-        """Karp and Flatt's serial fraction; None for one worker, or where nothing quiet was measured."""
+        """Karp and Flatt's serial fraction; None for one worker, where nothing quiet was measured, or for no share."""
         parallel = min(self.workers, self._cpus)
         if parallel < 2 or not self.speedup.n:
             return None
-        return serial_fraction(self.speedup.value, round(parallel))
+        fraction = serial_fraction(self.speedup.value, round(parallel))
+        return fraction if 0 <= fraction <= 1 else None
 
     @property
     def place(self) -> str:

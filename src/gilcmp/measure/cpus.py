@@ -175,7 +175,7 @@ class Bystanders:
             this = psutil.Process()
             for process in (this, *this.children(recursive=True)):
                 with contextlib.suppress(psutil.Error, OSError):
-                    own += sum(process.cpu_times()[:2])
+                    own += sum(process.cpu_times()[:4])  # with the children that have ended
         return _Reading(
             time=time.perf_counter(),
             idle=sum(times.idle + getattr(times, "iowait", 0.0) for times in allowed),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
 
 from gilcmp.base.checks import duration
-from gilcmp.judge.estimate import ratio_of_sums
+from gilcmp.judge.estimate import Estimate, ratio_of_sums
 from gilcmp.judge.verdict import Verdict
 from gilcmp.measure.cpus import usable_cpus
 from gilcmp.measure.machine import gil_enabled
@@ -31,17 +33,20 @@ HELD, SHAPE, STALLS, BESIDE = 0.45, 0.15, 0.25, 0.15
 
 MIN_SAMPLES = 200  # fewer looks say nothing
 LOST = 0.5  # with no core for more than this share of the time, the sampler's figures are not used
+CROWDED = 0.1  # with no core for more than this share of the time, a sampler that spins is replaced by one that sleeps
 BIAS = 0.003  # the sampler's error against ground truth, beyond chance
 FEW_WAITS = 5  # fewer do not tell how long others wait
+DONE = 0.8  # progress of a call from which on it counts as done when the lock is handed over
+MIXED = 0.3  # share of waits that may tell the opposite of the others
 
 
 def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs: Any) -> Probe:
     """Measure for how much of its time a call holds the GIL, and how long it makes others wait.
 
-    A native thread looks at the interpreter's lock every 2 microseconds (50 on a single CPU) without ever asking
-    for it, while `func` is called again and again; another one asks for the lock about every millisecond and times
-    its waits.
-    Nothing is preloaded or traced.
+    A native thread looks at the interpreter's lock every 2 microseconds without ever asking for it, while `func` is
+    called again and again; another one asks for the lock about every millisecond and times its waits. On a single CPU,
+    and where other programs want the CPUs, it looks every 50 microseconds and sleeps in between. Time for which the
+    calling thread had no core to run on is then left out. Nothing is preloaded or traced.
 
     Parameters
     ----------
@@ -50,7 +55,8 @@ def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs
     *args, **kwargs
         What to call it with. A keyword argument called ``budget`` cannot be passed on.
     budget : float
-        Seconds that the probing takes, about. A call that takes longer is done once.
+        Seconds that the probing takes, about; half as much again where other programs come in between. A call that
+        takes longer is done once.
 
     Returns
     -------
@@ -71,23 +77,36 @@ def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs
     duration("budget", budget, 0.01, 3600)
     name = getattr(func, "__qualname__", None) or type(func).__name__
     call = _Call(func, args, kwargs)
-    pace = best_pace()
+    pace = _pace_here(budget)
     first = call.watched(0.0, pace, longest=budget)
     if first.time > budget * HELD:
-        return _concluded(name, call, first, first, first.waits, math.nan)
+        return _concluded(name, call, first, first, first, math.nan)
     held = call.watched(budget * HELD, pace, waiter=False)
+    if pace == PACE and held.lost > CROWDED:
+        pace = SHARED_PACE
+        held = call.watched(budget * HELD, pace, waiter=False)
     shape = call.watched(budget * SHAPE, 0.0, waiter=False) if pace == PACE else held
     stalls = call.watched(budget * STALLS, None)
     reacquire = math.nan
     if held.share < HOLDS and shape.hand_overs * sys.getswitchinterval() < budget and gil_enabled():
         reacquire = call.beside_busy_thread(budget * BESIDE, held.time, shape.hand_overs)
-    return _concluded(name, call, held, shape, stalls.waits, reacquire)
+    return _concluded(name, call, held, shape, stalls, reacquire)
 
 
 def best_pace() -> float:
     """Seconds between two looks of the sampler that suit the CPUs at hand."""
     # a sampler that spins needs a CPU besides the watched thread's; with less the quota stops both
     return PACE if usable_cpus() >= 2 else SHARED_PACE
+
+
+def _pace_here(budget: float) -> float:
+    """Seconds between two looks that suit what other programs leave of the CPUs at this moment."""
+    pace = best_pace()
+    if pace == PACE:
+        trial = _Call(_gil.release_gil, (min(0.01, budget / 10),), {}).watched(0.0, pace, waiter=False, longest=0.01)
+        if trial.lost > CROWDED:
+            return SHARED_PACE
+    return pace
 
 
 @frozen
@@ -102,6 +121,12 @@ class _Watch:
     @property
     def seen(self) -> float:
         return sum(b for _, b in self.counts["segments"]) if self.counts else 0.0
+
+    @property
+    def lost(self) -> float:
+        """Share of the time for which the sampler had no core."""
+        dropped = self.counts["dropped"] if self.counts else 0.0
+        return dropped / ((self.seen + dropped) or 1.0)
 
     @property
     def share(self) -> float:
@@ -125,7 +150,7 @@ class _Call:
         asking = _gil.Waiter(WAITER_PAUSE, MAX_WAITS) if waiter else None
         sampler = None
         try:
-            sampler = None if pace is None else _gil.Sampler(pace, longest or seconds)
+            sampler = None if pace is None else _gil.Sampler(pace, longest or seconds, pace == SHARED_PACE)
             began = _gil.now()
             if waiter:
                 calls, took = self._in_bytecode(seconds)
@@ -135,7 +160,7 @@ class _Call:
         finally:
             counts = sampler.stop() if sampler is not None else None
             waits = asking.stop() if asking is not None else None
-        during = [waited for asked, waited in waits or () if began <= asked < ended]
+        during = [waited for asked, _, _, waited in waits or () if began <= asked < ended]
         return _Watch(calls, took / calls, counts, during)
 
     def _in_bytecode(self, seconds: float) -> tuple[int, float]:
@@ -150,6 +175,39 @@ class _Call:
             now = _gil.now()
             if now >= end:
                 return calls, (now - began) / 1e9
+
+    def handed_over_inside(self, seconds: float) -> list[bool]:
+        """Tell whether the lock was handed over before the call was done, each time that it was asked for in time.
+
+        Only what was asked for in the first half of a call counts; `seconds` is how long to go on. The progress of a
+        call counts in CPU time, which other programs do not change, or in time if that says more: a call may block with
+        the lock held.
+        """
+        asking = _gil.Waiter(WAITER_PAUSE, MAX_WAITS)
+        calls = []
+        try:
+            end = _gil.now() + int(seconds * 1e9)
+            now = 0
+            while now < end:
+                began, cpu_before = _gil.now(), time.thread_time_ns()
+                self.func(*self.args, **self.kwargs)
+                cpu_after, now = time.thread_time_ns(), _gil.now()
+                calls.append((began, now, cpu_before, cpu_after))
+        finally:
+            waits = asking.stop()
+        inside = []
+        begins = [began for began, *_ in calls]
+        for asked, got, cpu, _ in waits or ():
+            place = bisect.bisect(begins, asked) - 1
+            if place < 0:
+                continue
+            began, ended, cpu_before, cpu_after = calls[place]
+            if asked < (began + ended) / 2:
+                progress = (got - began) / (ended - began)
+                if cpu >= 0 and cpu_after > cpu_before:
+                    progress = max(progress, (cpu - cpu_before) / (cpu_after - cpu_before))
+                inside.append(progress < DONE)
+        return inside
 
     def beside_busy_thread(self, seconds: float, alone: float, hand_overs: float) -> float:
         """Seconds that a call takes longer beside a busy Python thread, per release."""
@@ -171,35 +229,38 @@ class _Call:
         return max(0.0, (took / calls - alone) / hand_overs)
 
 
-def _concluded(name: str, call: _Call, held: _Watch, shape: _Watch, waits: Sequence[float], reacquire: float) -> Probe:
+def _concluded(name: str, call: _Call, held: _Watch, shape: _Watch, stalls: _Watch, reacquire: float) -> Probe:
     counts = held.counts
     assert counts is not None  # noqa: S101  # for the type checker: both watches had a sampler
     assert shape.counts is not None  # noqa: S101
-    lost = counts["dropped"] / ((held.seen + counts["dropped"]) or 1.0)
-    share = ratio_of_sums(counts["segments"])
-    width = BIAS + lost / 2
-    share = evolve(share, low=max(0.0, share.low - width), high=min(1.0, share.high + width))
-    releases = shape.counts["releases"] or [shape.counts["free"] / shape.calls]
-    seen_well = shape.counts["dropped"] <= LOST * (shape.seen + shape.counts["dropped"])
     result = Probe(
         name=name,
         calls=held.calls,
         time=held.time,
-        held=share,
-        others=counts["other"] / held.seen if held.seen else math.nan,
+        held=Estimate(math.nan, math.nan, math.nan, 0),
+        others=math.nan,
+        longest_hold=math.nan,
+        hand_overs=math.nan,
+        stall=_stall(stalls.waits),
+        usable=math.nan,
+        reacquire=math.nan,
+        verdict=_unseen(counts["samples"], held),
+    )
+    if held.lost > LOST or counts["samples"] < MIN_SAMPLES:
+        return result
+    share = ratio_of_sums(counts["segments"])
+    width = BIAS + held.lost / 2
+    releases = shape.counts["releases"] or [shape.counts["free"] / shape.calls]
+    result = evolve(
+        result,
+        held=evolve(share, low=max(0.0, share.low - width), high=min(1.0, share.high + width)),
+        others=counts["other"] / held.seen,
         longest_hold=min(shape.counts["longest_hold"], shape.time),
         hand_overs=shape.hand_overs,
-        stall=_stall(waits),
-        usable=usable(releases) if seen_well else math.nan,
+        usable=usable(releases) if shape.lost <= LOST else math.nan,
         reacquire=reacquire,
-        verdict=Verdict("starved", ""),
     )
-    if lost > LOST or counts["samples"] < MIN_SAMPLES:
-        return evolve(result, verdict=_unseen(counts["samples"], lost, held))
-    return evolve(
-        result,
-        verdict=judge_probe(result, lambda: _lets_others_in(call, result)),
-    )
+    return evolve(result, verdict=judge_probe(result, lambda: _lets_others_in(call, result.time)))
 
 
 def _stall(waits: Sequence[float]) -> Stall:
@@ -210,29 +271,28 @@ def _stall(waits: Sequence[float]) -> Stall:
     return Stall(ordered[(n - 1) // 2], ordered[math.ceil(0.99 * n) - 1], ordered[-1], n)
 
 
-def _unseen(samples: int, lost: float, held: _Watch) -> Verdict:
-    if lost > LOST:
-        return Verdict("starved", f"the sampler had no core for {lost:.0%} of the time: other work had the CPUs")
+def _unseen(samples: int, held: _Watch) -> Verdict:
+    if held.lost > LOST:
+        return Verdict("starved", f"the sampler had no core for {held.lost:.0%} of the time: other work had the CPUs")
     took = held.calls * held.time
     return Verdict("too short to say", f"{samples} looks in {took * 1e3:.1f} ms: a longer budget would give more")
 
 
-def _lets_others_in(call: _Call, result: Probe) -> bool | None:
-    """Tell whether a call that holds the lock hands it over before it ends.
+def _lets_others_in(call: _Call, length: float) -> bool | None:
+    """Tell whether a call of so many seconds that holds the lock hands it over before it is done.
 
-    A thread that asks during a call that blocks waits for half of the call in the median; a call that yields hands the
-    lock over a switch interval after it was asked for. For a call that is not many intervals long, the interval is made
-    shorter for a moment. The longest wait may be the machine's doing; the median of several is not.
+    Whoever asks gets the lock a switch interval later from a call that yields, and after its end from one that blocks.
+    The interval is made shorter meanwhile, since the call may not be many intervals long. None: too few asked in time,
+    or some got it and some did not.
     """
-    if result.time < SHORT:
+    if length < SHORT:
         return None
-    interval = sys.getswitchinterval()
-    wait, n = result.stall.p50, result.stall.n
-    if result.time < 20 * interval or n < FEW_WAITS:
-        with switch_interval(min(interval, result.time / 20)):
-            waits = call.watched(min(1.0, max(min(0.1, 20 * result.time), 3 * FEW_WAITS * result.time)), None).waits
-        wait, n = _stall(waits).p50, len(waits)
-    return wait < result.time / 4 if n >= FEW_WAITS else None
+    with switch_interval(min(sys.getswitchinterval(), length / 20)):
+        inside = call.handed_over_inside(min(1.0, max(0.1, 4 * FEW_WAITS * length)))
+    share = sum(inside) / max(1, len(inside))
+    if len(inside) < FEW_WAITS or MIXED < share < 1 - MIXED:
+        return None
+    return share >= 1 - MIXED
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ class Probe(Drawn):
     name : str
         What was called.
     calls : int
-        How often, while `held` was measured.
+        How often, while `held` was measured. Where too little was seen, only this, `time` and `stall` are known.
     time : float
         Seconds of a call.
     held : Estimate
@@ -164,7 +164,7 @@ def judge_probe(probe: Probe, lets_others_in: Callable[[], bool | None]) -> Verd
 
 def held_share(probe: Probe) -> str:
     """Return the share held: 2.0 %."""
-    return f"{100 * probe.held.value:.1f} %"
+    return "-" if math.isnan(probe.held.value) else f"{100 * probe.held.value:.1f} %"
 
 
 def _held_interval(probe: Probe) -> str:
@@ -183,7 +183,7 @@ def _figures(probe: Probe) -> Table:
         ("verdict", f"{probe.verdict.word}: {probe.verdict.reason}"),
         ("calls", f"{probe.calls:,}, {words.seconds(probe.time)} each"),
     ]
-    if probe.verdict == "starved":  # figures would look like findings
+    if math.isnan(probe.held.value):  # too little was seen: other figures would look like findings
         return pairs(rows)
     rows += [
         ("held", _held_interval(probe)),

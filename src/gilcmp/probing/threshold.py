@@ -15,6 +15,7 @@ from gilcmp.compute.kernel import Kernel
 from gilcmp.compute.registry import kernels
 from gilcmp.judge.charts import PALETTE
 from gilcmp.judge.comparison import Comparison
+from gilcmp.judge.crossing import crossing
 from gilcmp.judge.estimate import Estimate, median
 from gilcmp.judge.verdict import Situation, judge
 from gilcmp.measure.compare import compare
@@ -64,7 +65,8 @@ class Threshold(Drawn):
         Seconds it takes to get the lock back beside a busy Python thread; NaN where that was not to be seen (on
         free-threaded builds there is nothing to get back).
     parallel_from : Estimate
-        Size from which on the threads beat one thread; NaN where they never do.
+        Size from which on the threads beat one thread, with the sizes measured that surely lie below and above it; NaN
+        where they do not surely do so at the largest size.
     cheap_from : Estimate
         Size from which on the release costs less than 5 % of a call.
     points : tuple of Point
@@ -97,20 +99,14 @@ class Threshold(Drawn):
         return [self._speedup_chart(), self._cost_chart()]
 
     def _answers(self) -> dict[str, str]:
-        def size(value: float) -> str:
-            return "-" if math.isnan(value) else "never" if math.isinf(value) else f"{value:,.0f}"
-
-        def sizes(estimate: Estimate) -> str:
-            return f"from size {size(estimate.value)} [{size(estimate.low)}, {size(estimate.high)}]"
-
         cost = self.release_cost
         known = not math.isnan(self.parallel_from.value)
         return {
             "a release, uncontended": f"{words.seconds(cost.value)} [{words.seconds(max(0.0, cost.low))}, "
             f"{words.seconds(cost.high)}]",
             "getting the lock back": f"{words.seconds(self.reacquire)} beside a busy Python thread",
-            f"{self.workers} threads beat one": sizes(self.parallel_from) if known else self.reason,
-            "a release costs under 5 %": sizes(self.cheap_from),
+            f"{self.workers} threads beat one": size_range(self.parallel_from) if known else self.reason,
+            "a release costs under 5 %": size_range(self.cheap_from),
         }
 
     def _points(self, title: str = "") -> Table:
@@ -159,6 +155,12 @@ class Threshold(Drawn):
             width=6.4,
             height=2.2,
         )
+
+
+def size_range(start: Estimate) -> str:
+    """Return from which size on something holds: from size 6,826 [2,048, 8,192]."""
+    value, low, high = ("-" if math.isnan(end) else f"{end:,.0f}" for end in (start.value, start.low, start.high))
+    return f"from size {value} [{low}, {high}]"
 
 
 def _curve(points: Sequence[Point], values: Sequence[Estimate], colour: str, hints: tuple[str, ...]) -> Curve:
@@ -233,13 +235,14 @@ def threshold(
             name, workers, release, math.nan, UNKNOWN, _cheap_from(points, release), tuple(points), done
         )
         raise
-    middle = min(points, key=lambda point: abs(math.log(point.time.value / 200e-6)))
-    reacquire = probe(make_release(middle.size), budget=max(0.3, 0.1 * budget)).reacquire
-    parallel = _crossing([(p.size, p.speedup) for p in points])
-    if not math.isnan(parallel.value):
+    typical = min(points, key=lambda point: abs(math.log(point.time.value / 200e-6)))
+    reacquire = probe(make_release(typical.size), budget=max(0.3, 0.1 * budget)).reacquire
+    parallel = crossing([(p.size, p.speedup) for p in points])
+    if not math.isfinite(parallel.high):
+        reason = reason or _why_unknown(points, workers)
+        parallel = UNKNOWN
+    else:
         reason = ""
-    elif not reason:
-        reason = f"{workers} threads were at no size faster than one"
     cheap = _cheap_from(points, release)
     return Threshold(name, workers, release, reacquire, parallel, cheap, tuple(points), reason)
 
@@ -322,7 +325,13 @@ def _point(size: int, comparison: Comparison, calls: int, workers: int) -> tuple
     environment = comparison.environment
     situation = Situation(workers, environment.cpus, shares_gil=False, unit="threads")
     # against the serial call that holds, not the one that releases
-    judgement = judge([evolve(seen, serial=None) for seen in threads.rounds], holding.rounds, situation)
+    against = {seen.round: seen.wall / partners[seen.round] for seen in holding.rounds if seen.round in partners}
+    rounds = [
+        evolve(seen, serial=None if seen.serial is None else seen.serial * against[seen.round])
+        for seen in threads.rounds
+        if seen.round in against
+    ]
+    judgement = judge(rounds, holding.rounds, situation)
     starved = judgement.verdict.word == "starved"
     point = Point(
         size,
@@ -331,6 +340,13 @@ def _point(size: int, comparison: Comparison, calls: int, workers: int) -> tuple
         judgement.speedup if not starved else UNKNOWN,
     )
     return point, judgement.verdict.reason if starved else ""
+
+
+def _why_unknown(points: Sequence[Point], workers: int) -> str:
+    largest = next((point for point in reversed(points) if point.speedup.n), None)
+    if largest is not None and largest.speedup.high > 1:
+        return f"open: {workers} threads made {largest.speedup}x at the largest size"
+    return f"{workers} threads were not faster than one at the largest size"
 
 
 def _cost(hold: Callable[[], object], release: Callable[[], object], rounds: int = 61) -> Estimate:
@@ -345,31 +361,6 @@ def _cost(hold: Callable[[], object], release: Callable[[], object], rounds: int
         before, between, after = stroke(hold), stroke(release), stroke(hold)
         differences.append(between - (before + after) / 2)
     return median(differences)
-
-
-def _crossing(curve: Sequence[tuple[int, Estimate]]) -> Estimate:
-    """Return the size from which on an estimate stays above 1, interpolated in the logarithm of the size.
-
-    The ends of its interval are where the curve of the upper and of the lower ends crosses.
-    """
-    known = [(size, value) for size, value in curve if not math.isnan(value.value)]
-    here = _last_crossing([(size, value.value) for size, value in known])
-    # a single round has no ends: its value stands for them
-    low = _last_crossing([(size, value.value if math.isnan(value.high) else value.high) for size, value in known])
-    high = _last_crossing([(size, value.value if math.isnan(value.low) else value.low) for size, value in known])
-    if math.isnan(here):
-        return UNKNOWN
-    return Estimate(here, low if not math.isnan(low) else here, high if not math.isnan(high) else math.inf, len(known))
-
-
-def _last_crossing(curve: Sequence[tuple[int, float]]) -> float:
-    if not curve or curve[-1][1] <= 1:
-        return math.nan
-    for (smaller, below), (larger, above) in reversed(list(pairwise(curve))):
-        if below <= 1 < above:
-            share = math.log(1 / below) / math.log(above / below) if below > 0 else 1.0
-            return float(smaller * (larger / smaller) ** share)
-    return float(curve[0][0])
 
 
 def _cheap_from(points: Sequence[Point], release: Estimate) -> Estimate:

@@ -51,12 +51,13 @@ cdef extern from "sampler.h":
     ctypedef struct gilcmp_sampler:
         gilcmp_watcher watcher
         gilcmp_counts counts
+    ctypedef struct gilcmp_wait:
+        int64_t asked, got, delay, cpu
     ctypedef struct gilcmp_waiter:
         gilcmp_watcher watcher
-        int64_t *asked
-        int64_t *waited
+        gilcmp_wait *waits
         int64_t n
-    gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest)
+    gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest, int without_delays)
     void gilcmp_sampler_free(gilcmp_sampler *sampler)
     gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
     void gilcmp_waiter_free(gilcmp_waiter *waiter)
@@ -225,6 +226,8 @@ cdef class Sampler:
         Seconds between two looks on average, jittered; 0 spins, which is exact to 0.1 us and costs a core.
     longest : float
         Seconds that the watching is going to take, about.
+    without_delays : bool
+        Leave out time for which the calling thread was ready to run and had no core, where the system reports it.
 
     Raises
     ------
@@ -235,14 +238,14 @@ cdef class Sampler:
     cdef gilcmp_sampler *sampler
     cdef object __weakref__
 
-    def __cinit__(self, pace, longest):
+    def __cinit__(self, pace, longest, without_delays=False):
         cdef gilcmp_lock lock
         cdef int64_t every = nanoseconds("pace", pace)
         cdef int64_t length = nanoseconds("longest", longest)
         cdef const char *reason = gilcmp_find_lock(&lock)
         if reason != NULL:
             raise RuntimeError(f"the GIL cannot be watched: {reason.decode()}")
-        self.sampler = gilcmp_sampler_start(&lock, every, length)
+        self.sampler = gilcmp_sampler_start(&lock, every, length, bool(without_delays))
         if self.sampler == NULL:
             raise MemoryError("no memory, or no thread, for the sampler")
 
@@ -301,10 +304,19 @@ cdef class Waiter:
             gilcmp_waiter_free(self.waiter)
 
     def stop(self):
-        """Stop, and return the waits: when each asked (as `now`), and how many seconds it waited; after a fork None."""
+        """Stop, and return the waits; in a child of fork: None.
+
+        Of each wait: when the lock was asked for and when it came (as `now`), the CPU time that the thread which
+        started this had used by then (nanoseconds; -1: not known), and the seconds waited. Time for which the waiting
+        thread itself was ready to run and had no core is no part of the seconds, where the system reports it.
+        """
+        cdef gilcmp_wait *waits = self.waiter.waits
         if in_parent("waiter", &self.waiter.watcher):
             return None
-        return [(self.waiter.asked[i], self.waiter.waited[i] * 1e-9) for i in range(self.waiter.n)]
+        return [
+            (waits[i].asked, waits[i].got, waits[i].cpu, max(0, waits[i].got - waits[i].asked - waits[i].delay) * 1e-9)
+            for i in range(self.waiter.n)
+        ]
 
 
 cdef class Recorder:

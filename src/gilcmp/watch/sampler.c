@@ -16,6 +16,7 @@
 /* Timers are late by some 30 us, so shorter pauses are spun: on the clock and not on the lock, whose cache line
  * stays with the threads that use it. */
 #define SPUN 25000
+#define LATE 500000 /* nanoseconds */
 #define OWN_CORE_LOST 1000000 /* nanoseconds: only another thread on its core keeps a spinning one away for that long */
 
 #ifdef __linux__
@@ -31,6 +32,16 @@ static void leave_cpu(const cpu_set_t *allowed, int cpu)
         sched_setaffinity(0, sizeof(others), &others);
 }
 #endif
+
+/* The system's number of the calling thread; 0: not known. */
+static uint64_t own_number(void)
+{
+#ifdef PY_HAVE_THREAD_NATIVE_ID
+    return PyThread_get_thread_native_id();
+#else
+    return 0;
+#endif
+}
 
 /* Add to the segment that `now` is in; when the segments run out, make them twice as long. */
 static void add_to_segment(gilcmp_sampler *sampler, int64_t now, int64_t held, int64_t all)
@@ -75,6 +86,27 @@ static void add_times(gilcmp_sampler *sampler, gilcmp_state state, int64_t now)
     add_to_segment(sampler, now, held, passed);
 }
 
+/* How long the watched thread was ready to run and had no core, since this was last asked, as far as the system tells:
+ * it does so when the thread has a core again. */
+static int64_t new_delay(gilcmp_sampler *sampler)
+{
+    int64_t cpu, delay;
+    if (!gilcmp_read_clocks(&sampler->files, sampler->native, &cpu, &delay))
+        return 0;
+    const int64_t before = sampler->delay;
+    sampler->delay = delay;
+    return before < 0 ? 0 : delay - before;
+}
+
+/* Such a time says nothing about the call: take it off the state in which the thread was kept waiting. */
+static void take_off(gilcmp_sampler *sampler, int64_t now, int64_t delay)
+{
+    gilcmp_counts *counts = &sampler->counts;
+    const int held = sampler->before == GILCMP_SELF;
+    *(held ? &counts->held : sampler->before == GILCMP_OTHER ? &counts->other : &counts->free_) -= delay;
+    add_to_segment(sampler, now, held ? -delay : 0, -delay);
+}
+
 static void add_changes(gilcmp_sampler *sampler, gilcmp_state state, int64_t now)
 {
     gilcmp_counts *counts = &sampler->counts;
@@ -105,17 +137,30 @@ static void sample(gilcmp_watcher *watcher)
     if (pace < SPUN)
         leave_cpu(&allowed, sampler->started_on);
 #endif
+    const int tells_delays = sampler->without_delays && sampler->native && gilcmp_own_files();
+    if (pace >= SPUN) /* one that sleeps shares the cores with what it watches, and with other programs */
+        gilcmp_ask_for_short_slices();
+    sampler->delay = -1;
+    if (tells_delays)
+        new_delay(sampler);
     int resumed = LOAD(watcher->started);
     if (!resumed) {
         sampler->before = gilcmp_read_lock(&sampler->lock, &sampler->holder_before);
         sampler->began = sampler->then = sampler->held_since = gilcmp_now();
         STORE(watcher->started, 1);
     }
+    int late = 0;
     while (!LOAD(watcher->stop)) {
-        if (pace >= SPUN)
-            gilcmp_watcher_rest(watcher, gilcmp_jittered(&sampler->random, pace));
-        else if (pace)
-            gilcmp_spin_easily_until(sampler->then + gilcmp_jittered(&sampler->random, pace));
+        const int64_t wanted = gilcmp_now() + (pace ? gilcmp_jittered(&sampler->random, pace) : 0);
+        if (pace >= SPUN) {
+            gilcmp_watcher_rest(watcher, wanted - gilcmp_now());
+            /* a late sample falls on the moment when some thread let go of a core, often the watched one: skip up to
+             * two in a row, to sample at a random moment instead */
+            late = gilcmp_now() - wanted > LATE ? late + 1 : 0;
+            if (late && late < 3 && !LOAD(watcher->stop))
+                continue;
+        } else if (pace)
+            gilcmp_spin_easily_until(wanted);
         /* the clock is read after the lock: a preemption in between lengthens the gap and is dropped */
         const gilcmp_state state = gilcmp_read_lock(&sampler->lock, &holder);
         const int64_t now = gilcmp_now(), passed = now - sampler->then;
@@ -124,6 +169,7 @@ static void sample(gilcmp_watcher *watcher)
         if (!LOAD(sampler->armed)) { /* starting the sampler is not part of the watched work */
             sampler->began = sampler->held_since = now;
         } else {
+            const int64_t delay = tells_delays ? new_delay(sampler) : 0;
             counts->samples++;
             counts->switches += holder != sampler->holder_before;
             if (resumed || passed > gap) {
@@ -137,6 +183,7 @@ static void sample(gilcmp_watcher *watcher)
             } else {
                 add_times(sampler, state, now);
                 add_changes(sampler, state, now);
+                take_off(sampler, now, delay);
             }
         }
         resumed = 0;
@@ -144,16 +191,21 @@ static void sample(gilcmp_watcher *watcher)
         sampler->before = state;
         sampler->then = now;
     }
+    if (tells_delays)
+        gilcmp_close_files(&sampler->files);
 }
 
-gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest)
+gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest, int without_delays)
 {
     gilcmp_sampler *sampler = calloc(1, sizeof(*sampler));
     if (sampler == NULL)
         return NULL;
     sampler->lock = *lock;
     sampler->pace = pace;
+    sampler->without_delays = without_delays;
     sampler->random = (uint64_t)gilcmp_now() | 1;
+    sampler->files = (gilcmp_files){-1, -1};
+    sampler->native = own_number();
     sampler->counts.segment_length = longest / GILCMP_SEGMENTS + 1;
 #ifdef __linux__
     sampler->started_on = sched_getcpu();
@@ -194,21 +246,30 @@ static void wait_again_and_again(gilcmp_watcher *watcher)
 #else
     waiter->state = make_state(waiter);
 #endif
+    /* its own time without a core is the machine's doing, and none that the lock made it wait */
+    gilcmp_files files = {-1, -1};
+    int64_t cpu, before = 0, after = 0;
+    const uint64_t own = own_number();
+    const int tells_delays = own && gilcmp_own_files();
     STORE(watcher->started, 1);
     while (waiter->state != NULL && !LOAD(watcher->stop)) {
         gilcmp_watcher_rest(watcher, gilcmp_jittered(&random, waiter->pause));
         if (LOAD(watcher->stop))
             break;
+        if (tells_delays)
+            gilcmp_read_clocks(&files, own, &cpu, &before);
         const int64_t asked = gilcmp_now();
         PyEval_AcquireThread(waiter->state);
         const int64_t got = gilcmp_now();
+        gilcmp_wait wait = {asked, got, 0, gilcmp_cpu_time(waiter->caller)};
         PyEval_ReleaseThread(waiter->state);
-        if (waiter->n < waiter->capacity) {
-            waiter->asked[waiter->n] = asked;
-            waiter->waited[waiter->n] = got - asked;
-            waiter->n++;
-        }
+        if (tells_delays && gilcmp_read_clocks(&files, own, &cpu, &after) && after > before)
+            wait.delay = after - before;
+        if (waiter->n < waiter->capacity)
+            waiter->waits[waiter->n++] = wait;
     }
+    if (tells_delays)
+        gilcmp_close_files(&files);
     if (waiter->state != NULL) {
         PyEval_AcquireThread(waiter->state);
         PyThreadState_Clear(waiter->state);
@@ -222,11 +283,10 @@ gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
     if (waiter == NULL)
         return NULL;
     waiter->pause = pause;
+    waiter->caller = own_number();
     waiter->capacity = capacity;
-    waiter->asked = calloc((size_t)capacity, sizeof(int64_t));
-    waiter->waited = calloc((size_t)capacity, sizeof(int64_t));
-    int fine = gilcmp_watcher_prepare(&waiter->watcher, wait_again_and_again, 0) && waiter->asked != NULL
-        && waiter->waited != NULL;
+    waiter->waits = calloc((size_t)capacity, sizeof(gilcmp_wait));
+    int fine = gilcmp_watcher_prepare(&waiter->watcher, wait_again_and_again, 0) && waiter->waits != NULL;
 #if PY_VERSION_HEX < 0x030D0000
     fine = fine && (waiter->state = make_state(waiter)) != NULL;
 #endif
@@ -245,7 +305,6 @@ gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
 void gilcmp_waiter_free(gilcmp_waiter *waiter)
 {
     gilcmp_watcher_close(&waiter->watcher);
-    free(waiter->asked);
-    free(waiter->waited);
+    free(waiter->waits);
     free(waiter);
 }

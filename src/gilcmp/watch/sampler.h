@@ -3,6 +3,7 @@
 #ifndef GILCMP_GIL_SAMPLER_H
 #define GILCMP_GIL_SAMPLER_H
 
+#include "threads.h"
 #include "watcher.h"
 
 #define GILCMP_SEGMENTS 64 /* the watched time is split into at most this many segments, for a confidence interval */
@@ -27,6 +28,7 @@ typedef struct {
     /* the sampler's own */
     gilcmp_lock lock;
     int64_t pace;        /* nanoseconds between samples on average, 0: spin */
+    int without_delays;
     int armed;           /* the watched thread is back from starting the sampler */
     int started_on;      /* the CPU that the watched thread was on */
     int64_t began, then; /* then: when the latest sample was taken */
@@ -34,17 +36,28 @@ typedef struct {
     gilcmp_state before;
     const void *holder_before;
     uint64_t random;
+    uint64_t native; /* the system's number of the watched thread; 0: not known */
+    int64_t delay;   /* its time without a core at the latest sample; -1: not read yet */
+    gilcmp_files files;
 } gilcmp_sampler;
 
-/* longest: for how long it is going to watch, about, in nanoseconds. */
-gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest);
+/* longest: for how long it is going to watch, about, in nanoseconds.
+ * without_delays: leave out time for which the calling thread was ready to run and had no core, where that is told. */
+gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest, int without_delays);
 void gilcmp_sampler_free(gilcmp_sampler *sampler);
 
 typedef struct {
+    int64_t asked, got; /* when it asked for the GIL, and when it got it */
+    int64_t delay;      /* for how long of that it was ready to run and had no core */
+    int64_t cpu;        /* CPU time of the thread that started the waiter, when the waiter got the GIL; -1: not known */
+} gilcmp_wait;
+
+typedef struct {
     gilcmp_watcher watcher;
-    int64_t *asked, *waited; /* when it asked, and how long it waited for the GIL */
+    gilcmp_wait *waits;
     int64_t n, capacity;
     int64_t pause; /* nanoseconds between two waits on average */
+    uint64_t caller; /* the system's number of the thread that started it */
     PyThreadState *state;
 } gilcmp_waiter;
 

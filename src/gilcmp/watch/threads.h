@@ -23,6 +23,8 @@ void gilcmp_close_files(gilcmp_files *files);
 gilcmp_run_state gilcmp_read_run_state(gilcmp_files *files, uint64_t number, uintptr_t *futex);
 /* Read its time on a CPU, and ready to run without one, in nanoseconds; 0: not told. */
 int gilcmp_read_clocks(gilcmp_files *files, uint64_t number, int64_t *cpu, int64_t *delay);
+/* The CPU time of a thread of this process until now, in nanoseconds; -1: not told. Needs no files. */
+int64_t gilcmp_cpu_time(uint64_t number);
 
 /* Ask for short time slices for the calling thread (Linux 6.12 and later; no effect elsewhere): a thread with a shorter
  * slice gets a core sooner. Otherwise many samples would be late, until the next scheduler tick. */
