@@ -5,6 +5,7 @@ Which verdict a claim gets is measured, and decides no test.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import multiprocessing
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 from importlib import import_module
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -47,6 +49,7 @@ from gilcmp.saved.reading import ResultError
 from gilcmp.watch import _gil
 
 suite = import_module("gilcmp.experiments.suite")
+claim_module = import_module("gilcmp.experiments.claim")
 HERE = Conditions(seconds=0.5, cpus=2.0, gil=True)
 QUICK = sorted(set(CLAIMS) - {"asyncio-io", "processes", "release-threshold"})  # those take their time whatever
 # with a budget of minutes these go on until they are interrupted
@@ -101,6 +104,64 @@ def test_an_interval_over_the_limit_is_no_answer():
         above(Estimate(1.4, 1.3, 1.6, 9), 1.5)
     with pytest.raises(Unclear):
         above(Estimate(1.51, 1.0, 2.0, 9), 1.5)
+
+
+def test_several_values_are_judged_by_those_that_are_sure():
+    module = import_module("gilcmp.experiments.free_threading")
+    sure, open_, below = Estimate(2.0, 1.6, 2.1, 9), Estimate(1.5, 1.0, 2.0, 9), Estimate(1.0, 0.9, 1.1, 9)
+    assert module._some_above([below, sure], 1.5)
+    assert not module._some_above([below, below], 1.5)
+    with pytest.raises(Unclear, match=r"may be below 1\.5 or above"):
+        module._some_above([below, open_], 1.5)
+
+
+def test_what_was_disturbed_is_no_answer(monkeypatch):
+    busy = 0.6
+    monkeypatch.setattr(claim_module, "Bystanders", lambda: SimpleNamespace(lap=lambda: busy))
+    with pytest.raises(Unclear, match=r"other work kept 0\.6 of 2 CPUs busy"), HERE.undisturbed():
+        pass
+    busy = 0.4
+    with HERE.undisturbed():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("loops", "word"), [([100, 120, 90], CONFIRMED), ([900, 950, 800], REFUTED), ([100, 900, 100], None)]
+)
+def test_an_io_thread_starves_only_if_all_repeats_say_so(monkeypatch, loops, word):
+    convoy = import_module("gilcmp.experiments.convoy")
+    rates = iter([rate for loop in loops for rate in (1000, 1000, loop, loop, loop, loop)])
+    monkeypatch.setattr(convoy, "_echo", lambda seconds: {"rate": next(rates), "p50": 1e-3, "p99": 2e-3})
+    monkeypatch.setattr(convoy, "_busy", lambda busy, threads: contextlib.nullcontext())
+    monkeypatch.setattr(claim_module, "Bystanders", lambda: SimpleNamespace(lap=lambda: 0.0))
+    if word is None:
+        with pytest.raises(Unclear, match="the 3 repeats disagree"):
+            CLAIMS["convoy"].run(HERE)
+    else:
+        outcome = CLAIMS["convoy"].run(HERE)
+        assert outcome.verdict == word
+        assert outcome.figures[6].value == sorted(loops)[1]
+
+
+@pytest.mark.parametrize(
+    ("holding", "word"), [([0.09] * 6, CONFIRMED), ([0.02] * 6, REFUTED), ([0.02, 0.09] * 3, None)]
+)
+def test_a_heartbeat_stalls_by_the_interval_of_its_delays(monkeypatch, holding, word):
+    """Calls of 0.1 s that hold, made up; one that releases delays by 1 ms."""
+    delays = {"cython_gil": iter(holding), "cython_nogil": iter([1e-3] * 6), "python": iter([5e-3] * 6)}
+    stalls = import_module("gilcmp.experiments.stalls")
+
+    async def worst_delay(call):
+        return next(call), 0.1
+
+    monkeypatch.setattr(stalls, "_calls", lambda: delays)
+    monkeypatch.setattr(stalls, "_worst_delay", worst_delay)
+    monkeypatch.setattr(claim_module, "Bystanders", lambda: SimpleNamespace(lap=lambda: 0.0))
+    if word is None:
+        with pytest.raises(Unclear, match="may be below"):
+            CLAIMS["stalls"].run(HERE)
+    else:
+        assert CLAIMS["stalls"].run(HERE).verdict == word
 
 
 def test_a_starved_cell_is_no_answer(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
 import threading
 from importlib import import_module
@@ -14,6 +15,7 @@ from attrs import evolve
 
 import gilcmp
 from gilcmp import Estimate, Probe, Stall
+from gilcmp.experiments.claim import count_down
 from gilcmp.judge.verdict import Verdict
 from gilcmp.testing.assertions import assert_max_stall, assert_releases_gil, hold_gil, release_gil
 from test_cli import call, process
@@ -21,6 +23,11 @@ from test_cli import call, process
 module = import_module("gilcmp.probing.probe")
 probe_result = import_module("gilcmp.probing.probe_result")
 testing = import_module("gilcmp.testing.assertions")
+BUSY = (  # computes until its input is closed
+    "import os, sys, threading\n"
+    "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()\n"
+    "while True: pass"
+)
 GIL = gilcmp.environment().gil_enabled
 needs_gil = pytest.mark.skipif(not GIL, reason="without a GIL there is nothing to hold")
 
@@ -111,10 +118,10 @@ def test_stalls_are_percentiles():
 
 
 def clear(*call):
-    """Probe until the machine is not too busy to say."""
+    """Probe until the machine is not too busy to say, nor to tell how long others wait."""
     for _ in range(5):
         measured = gilcmp.probe(*call, budget=0.3)
-        if measured.verdict not in ("starved", "too short to say"):
+        if measured.verdict not in ("starved", "too short to say", "holds"):
             break
     else:
         pytest.skip(measured.verdict.reason)
@@ -126,6 +133,48 @@ def test_native_code_that_holds_blocks():
     measured = clear(hold_gil, 0.02)
     assert measured.verdict == "holds, blocks"
     assert measured.held.high > 0.95
+
+
+@needs_gil
+def test_bytecode_that_holds_yields():
+    measured = clear(count_down, 300_000)
+    assert measured.verdict == "holds, yields"
+
+
+@needs_gil
+@pytest.mark.parametrize(
+    ("inside", "answer"),
+    [
+        ([True] * 9 + [False], True),
+        ([False] * 10, False),
+        ([True] * 5 + [False] * 5, None),
+        ([True] * 4, None),
+        ([], None),
+    ],
+)
+def test_who_gets_the_lock_before_the_call_is_done_tells_whether_it_yields(monkeypatch, inside, answer):
+    monkeypatch.setattr(module._Call, "handed_over_inside", lambda self, seconds: inside)
+    assert module._lets_others_in(module._Call(None, (), {}), 0.02) is answer
+    assert module._lets_others_in(module._Call(None, (), {}), 1e-6) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells no run delay")
+def test_time_without_a_core_is_left_out():
+    """Held half of the time by its own CPU time, in long pieces, beside processes that want the CPUs."""
+    holding, releasing = (gilcmp.kernels["count"].prepared(name, 10_000_000) for name in ("cython_gil", "cython_nogil"))
+
+    def work():
+        holding()
+        releasing()
+
+    busy = [subprocess.Popen([sys.executable, "-I", "-c", BUSY], stdin=subprocess.PIPE) for _ in range(2)]
+    try:
+        measured = clear(work)
+    finally:
+        for each in busy:
+            each.communicate()
+    if GIL:
+        assert 0.3 < measured.held.value < 0.7
 
 
 @needs_gil
