@@ -3,6 +3,9 @@
 Each kernel runs single-threaded in NumPy, Numba, numexpr and RapidFuzz, where they have it, on the same inputs and with
 the same answer, all of them in every round (``pip install . --group speed``). A ratio is the median, over the rounds,
 of the peer's time over that of `cython_nogil` in the same round: above 1 gilcmp is faster.
+
+With ``--levels`` all that can be pinned is pinned to each instruction set in turn, peers too (RapidFuzz and numexpr
+choose for themselves), and the table has a column a level with the fastest peer.
 """
 
 from __future__ import annotations
@@ -10,7 +13,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import json
+import os
 import random
+import subprocess
+import sys
 import time
 from functools import partial
 from types import MappingProxyType
@@ -31,6 +38,16 @@ PEERS = {
     "rapidfuzz": "peer_kernels.with_rapidfuzz",
 }
 FOLDED = ("count", "range_sum")  # Numba's compiler turns these loops into a formula: it does not do the work
+# for each of gilcmp's levels: the CPU that Numba compiles for, OpenBLAS's kernels, and what NumPy must not use
+PINNED = {
+    "baseline": (
+        "x86-64",
+        "PRESCOTT",
+        "SSE42 AVX F16C FMA3 AVX2 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL",
+    ),
+    "avx2": ("haswell", "HASWELL", "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL"),
+    "avx512": ("skylake-avx512", "SKYLAKEX", ""),
+}
 SHORTEST = 0.005  # seconds that a candidate is timed for at once
 
 
@@ -105,13 +122,40 @@ def shares(names, seconds):
         yield name, threads.speedup, processes.speedup, share
 
 
+def levels(arguments):
+    """Print the fastest peer's time over ours at each instruction set that this CPU has."""
+    from gilcmp._kernels import isas
+
+    figures = {}
+    for level in isas:
+        cpu, blas, without = PINNED[level]
+        pinned = {"GILCMP_ISA": level, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "OPENBLAS_CORETYPE": blas,
+                  "NPY_DISABLE_CPU_FEATURES": without}  # fmt: skip
+        command = [sys.executable, __file__, *arguments.kernels, "--sizes", arguments.sizes, "--figures",
+                   "--seconds", str(arguments.seconds)]  # fmt: skip
+        done = subprocess.run(command, env={**os.environ, **pinned}, stdout=subprocess.PIPE, text=True, check=True)
+        figures[level] = json.loads(done.stdout.splitlines()[-1])
+    table = Table("kernel", "size", *isas, title="fastest peer's time / ours")
+    for key in figures[isas[0]]:
+        cells = (f"{ratio:.2f} {peer}, {seconds * 1e6:,.1f} us" for seconds, ratio, peer in
+                 (figures[level][key] for level in isas))  # fmt: skip
+        table.add_row(*key.split(), *cells)
+    Console(width=140).print(table)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kernels", nargs="*", default=[name for name in kernels if name != "fetch"])
     parser.add_argument("--sizes", default="small,medium,large", help="empty: only what follows the table")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each kernel and size")
+    parser.add_argument("--levels", action="store_true", help="at each instruction set that this CPU has")
+    parser.add_argument("--figures", action="store_true", help="end with the figures as JSON")
     arguments = parser.parse_args()
-    console = Console()
+    if arguments.levels:
+        levels(arguments)
+        return
+    console = Console(stderr=arguments.figures)
+    figures = {}
     table = Table("kernel", "size", "time", "fastest peer", *("numpy", *PEERS), title="peer's time / ours")
     import numpy  # noqa: F401  # its BLAS must be loaded to be told
 
@@ -134,7 +178,8 @@ def main():
                 }
                 shown.setdefault("numba", "folds" if name in FOLDED else "-")
                 ours = median(seen[OURS]).value
-                fastest = min(ratio.value for ratio in ratios.values())
+                fastest, peer = min((ratio.value, peer) for peer, ratio in ratios.items())
+                figures[f"{name} {size}"] = (ours, fastest, peer)
                 table.add_row(
                     name,
                     size,
@@ -144,6 +189,9 @@ def main():
                 )
                 console.print(f"{name} {size}: {ours * 1e6:,.1f} us, {shown}", highlight=False)
     console.print(table)
+    if arguments.figures:
+        print(json.dumps(figures))
+        return
     if "dot" in arguments.kernels:
         for size in (kernels["dot"].sizes["large"], 16_000_000):
             read, copied = bandwidth(size)
