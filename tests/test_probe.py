@@ -14,6 +14,7 @@ import pytest
 from attrs import evolve
 
 import gilcmp
+from conftest import busy_machine
 from gilcmp import Estimate, Probe, Stall
 from gilcmp.experiments.claim import count_down
 from gilcmp.judge.verdict import Verdict
@@ -34,7 +35,8 @@ needs_gil = pytest.mark.skipif(not GIL, reason="without a GIL there is nothing t
 
 def found(held=1.0, time=0.01, usable=math.nan, stall=0.01, **changes):
     values = {
-        "name": "f", "calls": 10, "time": time, "held": Estimate(held, held, held, 64), "others": 0.0,
+        "name": "f", "calls": 10, "time": time,
+        "held": held if isinstance(held, Estimate) else Estimate(held, held, held, 64), "others": 0.0,
         "longest_hold": time, "hand_overs": 1.0, "stall": Stall(stall, stall, stall, 50), "usable": usable,
         "reacquire": math.nan, "verdict": Verdict("starved", "not judged yet"),
     }  # fmt: skip
@@ -48,6 +50,10 @@ def found(held=1.0, time=0.01, usable=math.nan, stall=0.01, **changes):
         (found(held=0.05, usable=0.1), None, "releases partly"),
         (found(held=0.3, usable=1.0), None, "releases partly"),
         (found(held=0.89, usable=1.0), None, "releases partly"),
+        (found(held=Estimate(0.08, 0.05, 0.11, 64)), None, "too noisy"),
+        (found(held=Estimate(0.11, 0.1, 0.12, 64)), None, "too noisy"),
+        (found(held=Estimate(0.95, 0.89, 1.0, 64)), None, "too noisy"),
+        (found(held=Estimate(0.5, 0.11, 0.89, 64)), None, "releases partly"),
         (found(held=1.0), True, "holds, yields"),
         (found(held=1.0), False, "holds, blocks"),
         (found(held=1.0, time=1e-6), None, "holds"),
@@ -121,10 +127,10 @@ def clear(*call):
     """Probe until the machine is not too busy to say, nor to tell how long others wait."""
     for _ in range(5):
         measured = gilcmp.probe(*call, budget=0.3)
-        if measured.verdict not in ("starved", "too short to say", "holds"):
+        if measured.verdict not in (*probe_result.OPEN, "holds"):
             break
     else:
-        pytest.skip(measured.verdict.reason)
+        busy_machine(measured.verdict.reason)
     return measured
 
 

@@ -28,7 +28,7 @@ def probe(
     from attrs import asdict, evolve
 
     from gilcmp.probing.probe import probe as measure
-    from gilcmp.probing.probe_result import probe_table
+    from gilcmp.probing.probe_result import OPEN, probe_table
     from gilcmp.show.model import section
 
     if not statements and not functions:
@@ -57,7 +57,7 @@ def probe(
         click.echo(str(probes[0]))
     else:
         show([section("", probe_table(probes))])
-    return code or (3 if all(probe.verdict == "starved" for probe in probes) else 0)
+    return code or (3 if all(probe.verdict.word in OPEN for probe in probes) else 0)
 
 
 def _statement(statement: str, setup: tuple[str, ...]) -> Callable[..., Any]:

@@ -33,6 +33,7 @@ HELD, SHAPE, STALLS, BESIDE = 0.45, 0.15, 0.25, 0.15
 
 MIN_SAMPLES = 200  # fewer looks say nothing
 LOST = 0.5  # with no core for more than this share of the time, the sampler's figures are not used
+UNSEEN = 0.2  # how far off the share is at most, of the share of the time that was not seen: see docs/probe.md
 CROWDED = 0.1  # with no core for more than this share of the time, a sampler that spins is replaced by one that sleeps
 BIAS = 0.003  # the sampler's error against ground truth, beyond chance
 FEW_WAITS = 5  # fewer do not tell how long others wait
@@ -126,7 +127,7 @@ class _Watch:
     def lost(self) -> float:
         """Share of the time for which the sampler had no core."""
         dropped = self.counts["dropped"] if self.counts else 0.0
-        return dropped / ((self.seen + dropped) or 1.0)
+        return dropped / ((max(self.seen, 0.0) + dropped) or 1.0)
 
     @property
     def share(self) -> float:
@@ -249,7 +250,7 @@ def _concluded(name: str, call: _Call, held: _Watch, shape: _Watch, stalls: _Wat
     if held.lost > LOST or counts["samples"] < MIN_SAMPLES:
         return result
     share = ratio_of_sums(counts["segments"])
-    width = BIAS + held.lost / 2
+    width = BIAS + held.lost * UNSEEN
     releases = shape.counts["releases"] or [shape.counts["free"] / shape.calls]
     result = evolve(
         result,

@@ -17,7 +17,8 @@ from gilcmp.show.model import Axis, Bars, Cell, Chart, Section, Table, columns, 
 from gilcmp.show.views import Drawn
 
 SHORT = 200e-6  # seconds; whether a shorter call lets others in cannot be seen
-RELEASES, HOLDS = 0.1, 0.9  # share held up to which a call "releases", and from which it "holds"
+# Share held up to which a call "releases", and from which it "holds"; the whole interval has to lie there
+RELEASES, HOLDS = 0.1, 0.9
 # Share of releases of so many seconds in which another thread got in: measured on 3.13 (see docs/probe.md)
 GOT_IN = ((0.0, 0.01), (5e-6, 0.25), (10e-6, 0.46), (20e-6, 0.77), (30e-6, 0.95), (50e-6, 1.0))
 
@@ -28,6 +29,7 @@ WORDS = (
     "holds, blocks",
     "holds",
     "no GIL",
+    "too noisy",
     "too short to say",
     "starved",
 )
@@ -37,9 +39,11 @@ TONES = {
     "holds, yields": "fair",
     "holds, blocks": "bad",
     "holds": "bad",
+    "too noisy": "open",
     "too short to say": "open",
     "starved": "open",
 }
+OPEN = tuple(word for word, tone in TONES.items() if tone == "open")  # words that leave the question open
 HELD, FREE, BY_OTHERS, WAITED = PALETTE[3], "#BBBBBB", "#F0E442", PALETTE[2]
 
 
@@ -136,7 +140,7 @@ def judge_probe(probe: Probe, lets_others_in: Callable[[], bool | None]) -> Verd
             "no GIL",
             f"there is no lock to hold; the thread was detached {1 - probe.held.value:.1%} of the time",
         )
-    if probe.held.value <= RELEASES:
+    if probe.held.high <= RELEASES:
         if probe.usable < 0.5:
             return Verdict(
                 "releases partly",
@@ -145,8 +149,11 @@ def judge_probe(probe: Probe, lets_others_in: Callable[[], bool | None]) -> Verd
         if math.isnan(probe.usable):
             return Verdict("releases", f"the lock was held {share}; how long it was let go at a time was not seen")
         return Verdict("releases", f"the lock was held {share}: others can run nearly all of it")
-    if probe.held.value < HOLDS:
+    if probe.held.low > RELEASES and probe.held.high < HOLDS:
         return Verdict("releases partly", f"the lock was held {share}")
+    if probe.held.low < HOLDS:
+        between = f"between {probe.held.low:.0%} and {probe.held.high:.0%} of the time"
+        return Verdict("too noisy", f"the lock was held {between}: a longer budget or a quieter machine may tell")
     lets_in = lets_others_in()
     if lets_in is None:
         if probe.time < SHORT:

@@ -146,7 +146,7 @@ static void sample(gilcmp_watcher *watcher)
     int resumed = LOAD(watcher->started);
     if (!resumed) {
         sampler->before = gilcmp_read_lock(&sampler->lock, &sampler->holder_before);
-        sampler->began = sampler->then = sampler->held_since = gilcmp_now();
+        sampler->began = sampler->then = sampler->held_since = sampler->dropped_until = gilcmp_now();
         STORE(watcher->started, 1);
     }
     int late = 0;
@@ -167,13 +167,14 @@ static void sample(gilcmp_watcher *watcher)
         if (LOAD(watcher->stop) && now > watcher->stopped_at)
             break;
         if (!LOAD(sampler->armed)) { /* starting the sampler is not part of the watched work */
-            sampler->began = sampler->held_since = now;
+            sampler->began = sampler->held_since = sampler->dropped_until = now;
         } else {
             const int64_t delay = tells_delays ? new_delay(sampler) : 0;
             counts->samples++;
             counts->switches += holder != sampler->holder_before;
             if (resumed || passed > gap) {
                 counts->dropped += passed;
+                sampler->dropped_until = now;
                 sampler->held_since = now;
                 sampler->free_since = 0;
 #ifdef __linux__
@@ -183,7 +184,7 @@ static void sample(gilcmp_watcher *watcher)
             } else {
                 add_times(sampler, state, now);
                 add_changes(sampler, state, now);
-                take_off(sampler, now, delay);
+                take_off(sampler, now, delay < now - sampler->dropped_until ? delay : now - sampler->dropped_until);
             }
         }
         resumed = 0;

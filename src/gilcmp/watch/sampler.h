@@ -33,6 +33,7 @@ typedef struct {
     int started_on;      /* the CPU that the watched thread was on */
     int64_t began, then; /* then: when the latest sample was taken */
     int64_t held_since, free_since;
+    int64_t dropped_until; /* when the latest gap ended: a delay is taken off what was seen since */
     gilcmp_state before;
     const void *holder_before;
     uint64_t random;
