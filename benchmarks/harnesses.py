@@ -1,12 +1,12 @@
-"""The same A/A question put to pyperf, pytest-benchmark and gilcmp: is this work as fast as itself?
+"""Ask pyperf, pytest-benchmark and gilcmp the same A/A question: whether some work is as fast as itself.
 
     python benchmarks/harnesses.py [--runs 30] [--seconds 4]      (pip install . --group harnesses)
 
-The work is native and takes about 10 ms. Each harness gets the same seconds for both sides together, at its own defaults
-otherwise; they take turns. pyperf times it in five processes a side and judges by Student's t; pytest-benchmark times one
-side after the other and gives medians; gilcmp takes turns within a run and gives an interval. Printed: the spread of the
-ratio (two standard deviations), how often it was off by more than 5 %, and how often the harness itself said that the two
-differ.
+The work is native and takes about 10 ms. Each harness gets the same seconds for both sides together, at its own
+defaults otherwise; they take turns. pyperf times it in five processes a side and judges by Student's t;
+pytest-benchmark times one side after the other and gives medians; gilcmp takes turns within a run and gives an
+interval. Printed: the spread of the ratio (two standard deviations), how often it was off by more than 5 %, and how
+often the harness itself said that the two differ.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def main() -> None:
             for name, ask in HARNESSES.items():
                 answers[name].append(ask(size, arguments.seconds, Path(folder)))
     table = Table("harness", "median ratio", "spread (2 sd)", "off by over 5 %", "said to differ", "no answer")
-    for name, given in answers.items():
-        given = [answer for answer in given if not math.isnan(answer[0])]
+    for name, all_answers in answers.items():
+        given = [answer for answer in all_answers if not math.isnan(answer[0])]
         ratios = [ratio for ratio, _ in given]
         judged = [differ for _, differ in given if differ is not None]
         table.add_row(
