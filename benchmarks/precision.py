@@ -22,9 +22,10 @@ import argparse
 import concurrent.futures
 import contextlib
 import math
-import multiprocessing
-import random
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -47,36 +48,36 @@ CALL = 0.01  # seconds of a probed call
 # ---- what runs beside ----
 
 
-def busy(stop: Any) -> None:
-    """Compute until told to stop."""
-    while not stop.is_set():
+UNTIL_CLOSED = "import os, random, sys, threading, time\n" + (  # they end when their input is closed
+    "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()\n"
+)
+NEIGHBOURS = {
+    "busy": UNTIL_CLOSED + "while True: sum(range(20_000))",
+    # 0.3 to 2 s, a rest as long, and so on
+    "bursts": UNTIL_CLOSED
+    + """
+while True:
+    end = time.monotonic() + random.uniform(0.3, 2.0)
+    while time.monotonic() < end:
         sum(range(20_000))
-
-
-def bursts(stop: Any) -> None:
-    """Compute for 0.3 to 2 s, rest as long, and so on."""
-    numbers = random.Random()
-    while not stop.is_set():
-        end = time.monotonic() + numbers.uniform(0.3, 2.0)
-        while time.monotonic() < end and not stop.is_set():
-            sum(range(20_000))
-        stop.wait(numbers.uniform(0.3, 2.0))
+    time.sleep(random.uniform(0.3, 2.0))
+""",
+}
+# who starts it ends at once, so that it is no descendant: gilcmp would take what it uses for its own
+LAUNCH = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=sys.stdin)"
 
 
 @contextlib.contextmanager
-def beside(neighbour: Callable[[Any], None], number: int) -> Iterator[None]:
-    """Run so many processes meanwhile; they end with this one, whatever happens."""
-    spawn = multiprocessing.get_context("spawn")
-    stop = spawn.Event()
-    processes = [spawn.Process(target=neighbour, args=(stop,), daemon=True) for _ in range(number)]
-    for process in processes:
-        process.start()
+def beside(neighbour: str, number: int) -> Iterator[None]:
+    """Run so many processes of `NEIGHBOURS` meanwhile; they end with this one, whatever happens."""
+    theirs, ours = os.pipe()
     try:
+        for _ in range(number):
+            subprocess.run([sys.executable, "-c", LAUNCH, NEIGHBOURS[neighbour]], stdin=theirs, check=True)
         yield
     finally:
-        stop.set()
-        for process in processes:
-            process.join()
+        os.close(theirs)
+        os.close(ours)
 
 
 # ---- work of known truth ----
@@ -152,7 +153,7 @@ def intervals(arguments: argparse.Namespace) -> None:
         found: dict[str, list[gilcmp.Estimate]] = {name: [] for name in wanted}
         noise: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if neighbour != "quiet":
-            noise = beside(busy if neighbour == "busy" else bursts, 1)
+            noise = beside(neighbour, 1)
         with noise:
             for number in track(range(arguments.runs), f"intervals, {neighbour}", console=ERRORS):
                 compared = gilcmp.compare(
@@ -191,7 +192,7 @@ def words(arguments: argparse.Namespace) -> None:
     }
     for number in arguments.busy:
         counts: dict[str, Counter[str]] = {name: Counter() for name in wrong_words}
-        with beside(busy, number):
+        with beside("busy", number):
             # calibrated once, beside the same neighbours
             releasing, holding = sized("cython_nogil", 0.0025), sized("cython_gil", 0.0025)
             for seed in track(range(arguments.runs), f"words, {number} busy", console=ERRORS):
@@ -220,7 +221,7 @@ def probes(arguments: argparse.Namespace) -> None:
         1.0: {"holds", "holds, blocks"},
     }
     for a_cpu in arguments.busy:
-        with beside(busy, round(a_cpu * usable_cpus())):
+        with beside("busy", round(a_cpu * usable_cpus())):
             for share in SHARES:
                 counted: Counter[str] = Counter()
                 errors = []

@@ -22,18 +22,20 @@ STARVES = 0.2  # share of the requests beside a native thread, below which the I
 
 
 def _run(conditions: Conditions) -> Outcome:
-    cases: list[tuple[str, Callable[[threading.Event], None] | None, int, float]] = [
-        ("nothing", None, 0, 0.005),
+    judged: list[tuple[str, Callable[[threading.Event], None] | None, int, float]] = [
         (NATIVE, _native, 1, 0.005),
         (LOOP, _loop, 1, 0.005),
+    ]
+    shown: list[tuple[str, Callable[[threading.Event], None] | None, int, float]] = [
+        ("nothing", None, 0, 0.005),
         ("two Python loops", _loop, 2, 0.005),
         ("one Python loop, switch interval 0.5 ms", _loop, 1, 0.0005),
         ("two Python loops, switch interval 0.5 ms", _loop, 2, 0.0005),
     ]
-    seen: dict[str, list[dict[str, float]]] = {name: [] for name, *_ in cases}
-    length = max(0.2, conditions.seconds / len(cases) / REPEATS - 0.25)
-    with conditions.undisturbed():
-        for _ in range(REPEATS):
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name, *_ in (*judged, *shown)}
+    length = max(0.2, conditions.seconds / (REPEATS * len(judged) + len(shown)) - 0.25)
+    for cases in (*[judged] * REPEATS, shown):
+        with conditions.undisturbed():
             for name, busy, threads, interval in cases:
                 with switch_interval(interval), _busy(busy, threads):
                     seen[name].append(_echo(length))
