@@ -99,22 +99,6 @@ def test_typed_marker_and_stub_are_installed():
     assert (PACKAGE / "_kernels.pyi").exists()
 
 
-def test_numpy_is_not_needed_for_the_rest():
-    done = python(
-        "import sys\n"
-        "sys.modules['numpy'] = None\n"
-        "import gilcmp\n"
-        "c = gilcmp.compare('pi', size='small', budget=0.2, workers=1, strategies='threads')\n"
-        "print(sorted({cell.implementation for cell in c}))\n"
-        "try:\n"
-        "    gilcmp.compare('pi', implementations='numpy')\n"
-        "except ValueError as error:\n"
-        "    print(error)\n"
-    )
-    assert done.stdout.splitlines()[0] == "['cython_gil', 'cython_nogil', 'python']", done.stderr
-    assert "'numpy' is not available" in done.stdout
-
-
 def test_nothing_else_is_imported_before_ctrl_c_is_looked_after():
     before = "import sys, os, importlib; before = set(sys.modules)"
     code = f"{before}; import gilcmp.__main__; print(*set(sys.modules) - before)"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, evolve, field
 
-from gilcmp.measure.jobs import BATCHES_PER_PROCESS, PASSES, PASSES_OF_PROCESSES, Job
+from gilcmp.measure.jobs import BATCHES_PER_WORKER, PASSES, PASSES_OF_PROCESSES, Job
 from gilcmp.measure.strategies import Strategy
 from gilcmp.saved.observation import Observation, TaskSpan
 from gilcmp.saved.run import CellRecord
@@ -34,7 +34,8 @@ class RunningCell:
     @property
     def batches(self) -> int | None:
         """How many batches of a kernel's tasks are handed over; None: as many as there are tasks."""
-        return BATCHES_PER_PROCESS * self.workers if self.strategy.isolated else None
+        alone = self.is_serial or self.strategy.coroutines  # these hand nothing over
+        return None if alone else BATCHES_PER_WORKER * self.workers
 
     @property
     def is_serial(self) -> bool:
