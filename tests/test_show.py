@@ -52,6 +52,22 @@ def test_starved_cells_are_counted_not_reported():
     assert "starved" in str(comparison)
 
 
+@pytest.mark.parametrize(("delay", "told"), [(0.0, True), (None, False)])
+def test_on_a_busy_machine_the_accounting_still_tells_who_took_turns(delay, told):
+    """Where the system tells no run delay, waiting for a core looks like blocking: nothing is said then."""
+    numbers = range(1, 9)
+    serial = [observation(n) for n in numbers]
+    turns = [observation(n, wall=0.1, cores=0.9, blocked=1.0, delay=delay, foreign=1.0) for n in numbers]
+    crowded = [observation(n, wall=0.1, cores=1.0, blocked=0.0, delay=1.0, foreign=1.0) for n in numbers]
+    cells = [record(name, *key, rounds=rounds) for name, seen in (("cython_gil", turns), ("cython_nogil", crowded))
+             for key, rounds in ((("serial", 1), serial), (("threads", 2), seen))]  # fmt: skip
+    comparison = gilcmp.Comparison(made_up_run(cells))
+    assert {cell.verdict.word for cell in comparison if cell.workers == 2} == {"starved"}
+    first = comparison.findings[0]
+    assert (first == "pi: The threads of cython_gil took turns; what that costs could not be measured.") is told
+    assert "cython_nogil" not in " ".join(comparison.findings)
+
+
 def test_cells_that_failed_are_told_and_not_counted_as_noise():
     serial = [observation(n) for n in range(1, 9)]
     cells = [record(rounds=serial), record("python", "processes", 2, error="cannot be sent")]

@@ -9,7 +9,7 @@ from functools import cached_property
 from attrs import frozen
 
 from gilcmp.judge.estimate import Estimate, median, serial_fraction
-from gilcmp.judge.verdict import Judgement, Situation, Verdict, judge, judge_serial
+from gilcmp.judge.verdict import Judgement, Situation, Verdict, judge, judge_serial, take_turns
 from gilcmp.saved.observation import Observation
 from gilcmp.saved.run import CellRecord, PoolStart, Run
 
@@ -160,6 +160,15 @@ class Cell:
     def quiet(self) -> Sequence[Observation]:
         """What was observed in the rounds in which this cell and its serial partner got the CPUs they wanted."""
         return self._judgement.quiet
+
+    @property
+    def took_turns(self) -> bool:
+        """Whether its threads took turns in most rounds, quiet or not: the CPU accounting knows beside other work too."""
+        told = [
+            seen for seen in self.rounds if seen.run_delay is not None
+        ]  # else waiting for a core looks like blocking
+        turns = sum(take_turns(seen, self.workers) for seen in told)
+        return self.record.shares_gil and len(told) > 1 and 2 * turns > len(told)
 
     @property
     def serial_rounds(self) -> Sequence[Observation]:

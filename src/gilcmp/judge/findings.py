@@ -13,7 +13,7 @@ def findings(cells: Sequence[Cell], environment: Environment) -> list[str]:
     """Say in a few sentences what the cells show; starved and noisy ones are only counted."""
     sentences: list[str] = []
     for kernel, mine in by_kernel(cells).items():
-        said = _twins(mine, environment.cpus) or _best(mine)
+        said = _twins(mine, environment.cpus) or _best(mine) or _without_figures(mine)
         if said:
             sentences.append(f"{kernel}: {' '.join(said)}")
     unsaid = [cell for cell in cells if not cell.error and cell.verdict.word in UNDECIDED]
@@ -93,6 +93,14 @@ def _best(cells: Sequence[Cell]) -> list[str]:
         if queued[word]:
             sentences.append(f"The threads of {', '.join(queued[word])} {lock}.")
     return sentences
+
+
+def _without_figures(cells: Sequence[Cell]) -> list[str]:
+    """Say what the accounting knows where no speed-up could be measured."""
+    names = dict.fromkeys(cell.implementation for cell in cells if cell.took_turns)
+    if not names:
+        return []
+    return [f"The threads of {', '.join(names)} took turns; what that costs could not be measured."]
 
 
 def _times(cell: Cell) -> str:
