@@ -163,7 +163,7 @@ class Cell:
 
     @property
     def took_turns(self) -> bool:
-        """Whether its threads took turns in most rounds, quiet or not: the CPU accounting knows beside other work too."""
+        """Whether its threads took turns in most rounds, quiet or not, which the CPU accounting tells at any load."""
         told = [
             seen for seen in self.rounds if seen.run_delay is not None
         ]  # else waiting for a core looks like blocking
