@@ -262,6 +262,7 @@ def package(session):
         names = [name.partition("/")[2] for name in archive.getnames()]
     for wanted in (
         "src/gilcmp/_kernels.pyx",
+        "src/gilcmp/_kernels_primes.pxi",
         "src/gilcmp/_kernels.h",
         "src/gilcmp/_kernels_loops.h",
         "src/gilcmp/py.typed",
@@ -296,7 +297,7 @@ def package(session):
 def _check_wheel(wheel):
     with zipfile.ZipFile(wheel) as archive:
         inside = archive.namelist()
-    assert not [name for name in inside if name.endswith((".pyx", ".c", ".h"))], f"{wheel}: sources in it"
+    assert not [name for name in inside if name.endswith((".pyx", ".pxi", ".c", ".h"))], f"{wheel}: sources in it"
     data = ("py.typed", "_kernels.pyi", "show/page.html", "probing/atlas_stdlib.toml", "watch/_gil.pyi")
     assert {f"gilcmp/{name}" for name in data} <= set(inside)
     assert wheel.stat().st_size < MOST_BYTES, f"{wheel} is over 1 MB"

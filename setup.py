@@ -102,14 +102,17 @@ setup(
             Extension(
                 "gilcmp._kernels",
                 ["src/gilcmp/_kernels.pyx"],
-                depends=["src/gilcmp/_kernels.h", "src/gilcmp/_kernels_loops.h"],
+                depends=[*map(str, Path("src/gilcmp").glob("_kernels*.[hp]*"))],
                 include_dirs=["src/gilcmp"],
                 define_macros=[*STATE],
             ),
             Extension(
                 "gilcmp.watch._gil",
                 ["src/gilcmp/watch/_gil.pyx", *(f"src/gilcmp/watch/{name}.c" for name in WATCHERS)],
-                depends=[f"src/gilcmp/watch/{name}.h" for name in (*WATCHERS, "counter")],
+                depends=[
+                    "src/gilcmp/watch/ground_truth.pxi",
+                    *(f"src/gilcmp/watch/{name}.h" for name in (*WATCHERS, "counter")),
+                ],
                 include_dirs=["src/gilcmp/watch"],
                 define_macros=[*STATE],
             ),

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_each_body_stands_once_and_the_twins_share_it():
-    source = (ROOT / "src/gilcmp/_kernels.pyx").read_text()
+    source = "".join(path.read_text() for path in (ROOT / "src/gilcmp").glob("_kernels*.pxi"))
+    source += (ROOT / "src/gilcmp/_kernels.pyx").read_text()
     loops = (ROOT / "src/gilcmp/_kernels_loops.h").read_text()
     for name, kernel in gilcmp.kernels.items():
         if kernel.reference != "python":
