@@ -65,6 +65,42 @@ def test_the_marker_fails_what_holds_and_passes_what_releases(pytester):
     result.stdout.fnmatch_lines(["*test_bad released the GIL for *, it should for at least 50%*"])
 
 
+@needs_gil
+def test_the_marker_watches_methods_of_unittest_as_well(pytester):
+    result = outcomes(
+        pytester,
+        """
+        import unittest
+        import pytest
+        from gilcmp.testing import hold_gil, release_gil
+
+        class Tests(unittest.TestCase):
+            def setUp(self):
+                hold_gil(0.2)
+
+            @pytest.mark.releases_gil(at_least=0.5)
+            def test_good(self):
+                release_gil(0.1)
+
+            @pytest.mark.releases_gil(at_least=0.5)
+            def test_bad(self):
+                hold_gil(0.1)
+
+        class Others(unittest.IsolatedAsyncioTestCase):
+            @pytest.mark.releases_gil
+            async def test_coroutine(self):
+                pass
+        """,
+    )
+    counted = result.parseoutcomes()
+    assert counted.get("passed", 0) + counted.get("skipped", 0) + counted.get("failed", 0) == 3
+    assert "FAILED *test_good*" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*releases_gil cannot watch a coroutine that unittest runs*"])
+    if counted.get("failed") < 2:
+        busy_machine("test_bad was skipped as well")
+    result.stdout.fnmatch_lines(["*test_bad released the GIL for *, it should for at least 50%*"])
+
+
 def test_a_short_test_is_skipped_with_the_reason(pytester):
     if not gilcmp.environment().gil_enabled:
         pytest.skip("without a GIL every test passes the marker")

@@ -6,6 +6,8 @@ to pytest-benchmark's files what pytest-benchmark does not know about the interp
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -65,6 +67,35 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
         result = yield
     watched.require(at_least, pyfuncitem.name)
     return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Watch a marked method of a `unittest.TestCase` likewise: unittest calls it, not pytest."""
+    marker = item.get_closest_marker("releases_gil")
+    if marker is not None and isinstance(item, pytest.Function) and _is_unittest(item):
+        if inspect.iscoroutinefunction(item.obj):
+            raise pytest.UsageError(f"{item.nodeid}: releases_gil cannot watch a coroutine that unittest runs")
+        item.obj = _watched(item.obj, _at_least(marker), item.name)
+    return (yield)
+
+
+def _is_unittest(item: pytest.Function) -> bool:
+    import unittest
+
+    return item.cls is not None and issubclass(item.cls, unittest.TestCase)
+
+
+def _watched(method: Callable[[], object], at_least: float, name: str) -> Callable[[], None]:
+    from gilcmp.testing.assertions import Watched
+
+    @functools.wraps(method)
+    def call() -> None:
+        with Watched() as watched:
+            method()
+        watched.require(at_least, name)
+
+    return call
 
 
 def _at_least(marker: pytest.Mark) -> float:
