@@ -157,7 +157,7 @@ def main():
     console = Console(stderr=arguments.figures)
     figures = {}
     table = Table("kernel", "size", "time", "fastest peer", *("numpy", *PEERS), title="peer's time / ours")
-    import numpy  # noqa: F401  # its BLAS must be loaded to be told
+    import numpy  # noqa: F401  # its BLAS is found only once it is loaded
 
     with threadpool_limits(1):
         if importlib.util.find_spec("numexpr"):

@@ -4,7 +4,7 @@
     python benchmarks/precision.py words [--runs 200] [--budget 2] [--busy 1 2]
     python benchmarks/precision.py probes [--runs 400] [--budget 2] [--busy 1 2]
 
-``intervals``: comparisons of six cells. What must be 1 is the same work run by an executor that is as serial as the
+``intervals``: comparisons of six cells. Where the ratio must be 1, the same work is run by an executor as serial as the
 serial cell (A/A). What must be 2 is native work that takes a known time by the clock, in two threads. Beside them
 stands native work that computes, whose true value is the machine's. Printed: coverage of the intervals and spread (two
 standard deviations) of the values, on a machine as it is, beside a busy process, and beside one that is busy in bursts.
@@ -12,7 +12,7 @@ standard deviations) of the values, on a machine as it is, beside a busy process
 ``words``: comparisons of native code that releases and of native code that holds, in two threads, beside busy
 processes: how often each word came. ``starved`` and ``too noisy`` are right words.
 
-``probes``: calls that hold the lock for a known share of their CPU time, beside so many busy processes a CPU: how many
+``probes``: calls that hold the lock for a known share of their CPU time, beside busy processes on every CPU: how many
 were decided, how many wrongly, and how far off the share was.
 """
 
@@ -63,13 +63,13 @@ while True:
     time.sleep(random.uniform(0.3, 2.0))
 """,
 }
-# who starts it ends at once, so that it is no descendant: gilcmp would take what it uses for its own
+# the launcher exits at once: gilcmp would count the CPU time of a descendant as its own
 LAUNCH = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=sys.stdin)"
 
 
 @contextlib.contextmanager
 def beside(neighbour: str, number: int) -> Iterator[None]:
-    """Run so many processes of `NEIGHBOURS` meanwhile; they end with this one, whatever happens."""
+    """Run `number` processes of `NEIGHBOURS` meanwhile; they end with this one, whatever happens."""
     theirs, ours = os.pipe()
     try:
         for _ in range(number):
@@ -101,7 +101,7 @@ def by_the_clock(_: int) -> None:
 
 
 def sized(implementation: str, seconds: float) -> Callable[[], object]:
-    """Native work of the kernel `count` that takes about so long."""
+    """Native work of the kernel `count` that takes about `seconds`."""
     size = 10_000
     took = 0.0
     while took < seconds:

@@ -91,7 +91,7 @@ def seen_well(measure, well, tries=5):
 
 
 def busy_machine(reason):
-    """Skip a test that cannot be decided beside what else the machine does; .ci/skipped-everywhere knows the words."""
+    """Skip a test that other load makes undecidable; .ci/skipped-everywhere looks for this message."""
     pytest.skip(f"busy machine: {reason}")
 
 

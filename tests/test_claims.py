@@ -147,7 +147,7 @@ def test_an_io_thread_starves_only_if_all_repeats_say_so(monkeypatch, loops, wor
     ("holding", "word"), [([0.09] * 6, CONFIRMED), ([0.02] * 6, REFUTED), ([0.02, 0.09] * 3, None)]
 )
 def test_a_heartbeat_stalls_by_the_interval_of_its_delays(monkeypatch, holding, word):
-    """Calls of 0.1 s that hold, made up; one that releases delays by 1 ms."""
+    """Simulated calls of 0.1 s that hold; a releasing call delays the heartbeat by 1 ms."""
     delays = {"cython_gil": iter(holding), "cython_nogil": iter([1e-3] * 6), "python": iter([5e-3] * 6)}
     stalls = import_module("gilcmp.experiments.stalls")
 

@@ -55,7 +55,7 @@ def test_the_fit_rises_and_keeps_the_mean(values):
 
 
 def test_the_interval_holds_the_truth_and_the_value_is_not_off_to_one_side():
-    """500 made-up curves that cross at size 300, with scattering rounds."""
+    """500 simulated curves that cross at size 300, with scattering rounds."""
     numbers = random.Random(1)
     sizes = [4**n for n in range(1, 9)]
     inside, off = 0, []

@@ -78,7 +78,7 @@ def test_without_a_gil_the_share_attached_is_told(monkeypatch):
 
 
 def watch(samples=1000, dropped=0.0, held=0.5):
-    """A phase of 1 s that was made up."""
+    """A simulated phase of 1 s."""
     seen = 1.0 - dropped
     counts = {
         "samples": samples, "held": held * seen, "other": 0.0, "free": (1 - held) * seen, "dropped": dropped,
@@ -124,7 +124,7 @@ def test_stalls_are_percentiles():
 
 
 def clear(*call):
-    """Probe until the machine is not too busy to say, nor to tell how long others wait."""
+    """Probe until the machine is idle enough for a verdict, and for the waits of others."""
     for _ in range(5):
         measured = gilcmp.probe(*call, budget=0.3)
         if measured.verdict not in (*probe_result.OPEN, "holds"):
@@ -164,9 +164,9 @@ def test_who_gets_the_lock_before_the_call_is_done_tells_whether_it_yields(monke
     assert module._lets_others_in(module._Call(None, (), {}), 1e-6) is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the system tells no run delay")
+@pytest.mark.skipif(sys.platform != "linux", reason="the system reports no run delay")
 def test_time_without_a_core_is_left_out():
-    """Held half of the time by its own CPU time, in long pieces, beside processes that want the CPUs."""
+    """A call that holds for half of its CPU time, in long pieces, beside busy processes."""
     holding, releasing = (gilcmp.kernels["count"].prepared(name, 10_000_000) for name in ("cython_gil", "cython_nogil"))
 
     def work():

@@ -54,7 +54,7 @@ def test_starved_cells_are_counted_not_reported():
 
 @pytest.mark.parametrize(("delay", "told"), [(0.0, True), (None, False)])
 def test_on_a_busy_machine_the_accounting_still_tells_who_took_turns(delay, told):
-    """Where the system tells no run delay, waiting for a core looks like blocking: nothing is said then."""
+    """Where the system reports no run delay, waiting for a core looks like blocking: nothing is said then."""
     numbers = range(1, 9)
     serial = [observation(n) for n in numbers]
     turns = [observation(n, wall=0.1, cores=0.9, blocked=1.0, delay=delay, foreign=1.0) for n in numbers]

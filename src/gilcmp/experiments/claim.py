@@ -159,7 +159,7 @@ def above(value: Estimate, limit: float) -> bool:
 
 
 def no_faster(cell: Cell) -> bool:
-    """Tell whether a cell gained nothing; give up where that is open. Its verdict knows the CPU accounting as well."""
+    """Tell whether a cell gained nothing; give up where that is open. The verdict uses the CPU accounting too."""
     return cell.verdict.word in ("GIL-bound", "serialised", "slower", "no gain") or not above(cell.speedup, NO_GAIN)
 
 

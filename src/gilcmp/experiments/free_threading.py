@@ -53,7 +53,7 @@ def _run(conditions: Conditions) -> Outcome:
 
 
 def _some_above(values: list[Estimate], limit: float) -> bool:
-    """Tell whether one of them surely lies above a limit; give up where that is open."""
+    """Tell whether any estimate surely exceeds a limit; give up where that is open."""
     if any(value.low > limit for value in values):
         return True
     if all(value.high < limit for value in values):

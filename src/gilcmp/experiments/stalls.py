@@ -14,7 +14,7 @@ from gilcmp.watch import _gil
 
 BEAT = 0.005  # seconds between two beats
 CALL = 0.1  # seconds of a call
-FROZEN = 0.5  # share of the call's time for which a heartbeat is late that cannot come before its end
+FROZEN = 0.5  # a heartbeat that is late by this share of the call's time had to wait for the end of the call
 
 
 def _run(conditions: Conditions) -> Outcome:

@@ -164,7 +164,7 @@ class Cell:
     @property
     def took_turns(self) -> bool:
         """Whether its threads took turns in most rounds, quiet or not, which the CPU accounting tells at any load."""
-        # where the system tells no run delay, waiting for a core looks like blocking
+        # where the system reports no run delay, waiting for a core looks like blocking
         told = [seen for seen in self.rounds if seen.run_delay is not None]
         turns = sum(take_turns(seen, self.workers) for seen in told)
         return self.record.shares_gil and len(told) > 1 and 2 * turns > len(told)

@@ -10,7 +10,7 @@ from gilcmp.judge.estimate import Estimate
 
 
 def crossing(curve: Sequence[tuple[int, Estimate]]) -> Estimate:
-    """Estimate the size from which on a quantity that rises with the size lies above 1.
+    """Estimate the size above which a quantity that rises with the size exceeds 1.
 
     The value is where the isotonic regression of the logarithms crosses 0, interpolated between two sizes (Barlow,
     Bartholomew, Bremner, Brunk: Statistical Inference under Order Restrictions, 1972). The first or last crossing of
@@ -51,7 +51,7 @@ def _fitted_crossing(known: Sequence[tuple[int, Estimate]]) -> float:
 
 
 def isotonic(values: Sequence[float]) -> list[float]:
-    """Return the rising sequence next to `values` by least squares: neighbours that fall are pooled to their mean."""
+    """Return the least-squares rising fit to `values`: neighbours that decrease are pooled to their mean."""
     blocks: list[tuple[float, int]] = []  # mean and length
     for value in values:
         mean, length = value, 1

@@ -49,7 +49,7 @@ class Estimate:
 FEWEST = 6
 # Values up to which the binomial distribution is added up; beyond, the normal one is exact enough.
 EXACT = 1000
-# Batches of neighbours at most, for the interval of a ratio: what repeats itself within one cancels out
+# Most batches for the interval of a ratio: a pattern that repeats within a batch cancels out
 BATCHES = 16
 
 

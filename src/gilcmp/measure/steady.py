@@ -30,7 +30,7 @@ def one_blas_thread() -> Iterator[None]:
     """Keep BLAS to one thread: a serial cell that used all cores would leave nothing to compare."""
     names = (*ONE_BLAS_THREAD, "KMP_DUPLICATE_LIB_OK")  # the last one is set by importing threadpoolctl
     before = {name: os.environ.get(name) for name in names}
-    import numpy  # noqa: F401  # its BLAS must be loaded to be told
+    import numpy  # noqa: F401  # its BLAS is found only once it is loaded
     from threadpoolctl import threadpool_limits
 
     os.environ.update(ONE_BLAS_THREAD)

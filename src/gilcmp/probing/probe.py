@@ -33,11 +33,11 @@ HELD, SHAPE, STALLS, BESIDE = 0.45, 0.15, 0.25, 0.15
 
 MIN_SAMPLES = 200  # fewer looks say nothing
 LOST = 0.5  # with no core for more than this share of the time, the sampler's figures are not used
-UNSEEN = 0.2  # how far off the share is at most, of the share of the time that was not seen: see docs/probe.md
+UNSEEN = 0.2  # largest error of the share, as a fraction of the unseen time: see docs/probe.md
 CROWDED = 0.1  # with no core for more than this share of the time, a sampler that spins is replaced by one that sleeps
 BIAS = 0.003  # the sampler's error against ground truth, beyond chance
 FEW_WAITS = 5  # fewer do not tell how long others wait
-DONE = 0.8  # progress of a call from which on it counts as done when the lock is handed over
+DONE = 0.8  # a call that is this far along when the lock is handed over counts as done
 MIXED = 0.3  # share of waits that may tell the opposite of the others
 
 
@@ -101,7 +101,7 @@ def best_pace() -> float:
 
 
 def _pace_here(budget: float) -> float:
-    """Seconds between two looks that suit what other programs leave of the CPUs at this moment."""
+    """Seconds between two samples, given the CPU time that other programs leave at this moment."""
     pace = best_pace()
     if pace == PACE:
         trial = _Call(_gil.release_gil, (min(0.01, budget / 10),), {}).watched(0.0, pace, waiter=False, longest=0.01)
@@ -280,9 +280,9 @@ def _unseen(samples: int, held: _Watch) -> Verdict:
 
 
 def _lets_others_in(call: _Call, length: float) -> bool | None:
-    """Tell whether a call of so many seconds that holds the lock hands it over before it is done.
+    """Tell whether a call of `length` seconds that holds the lock hands it over before it is done.
 
-    Whoever asks gets the lock a switch interval later from a call that yields, and after its end from one that blocks.
+    A thread that asks gets the lock one switch interval later if the call yields, and at its end if it blocks.
     The interval is made shorter meanwhile, since the call may not be many intervals long. None: too few asked in time,
     or some got it and some did not.
     """

@@ -158,7 +158,7 @@ class Threshold(Drawn):
 
 
 def size_range(start: Estimate) -> str:
-    """Return from which size on something holds: from size 6,826 [2,048, 8,192]."""
+    """Say from which size something holds: from size 6,826 [2,048, 8,192]."""
     value, low, high = ("-" if math.isnan(end) else f"{end:,.0f}" for end in (start.value, start.low, start.high))
     return f"from size {value} [{low}, {high}]"
 

@@ -100,7 +100,7 @@ class Watched:
     """Watches the calling thread while a block runs once, such as the body of a test."""
 
     def __enter__(self) -> Watched:
-        # the second one needs no core of its own, and leaves out when the block had none: it is asked on a busy machine
+        # the second one needs no core, and leaves out the block's run delay: it is used on a busy machine
         paces = (best_pace(), SHARED_PACE)
         self._samplers = [Sampler(pace, 60.0, pace == SHARED_PACE) for pace in dict.fromkeys(paces)]
         mark()

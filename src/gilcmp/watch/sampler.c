@@ -33,7 +33,7 @@ static void leave_cpu(const cpu_set_t *allowed, int cpu)
 }
 #endif
 
-/* The system's number of the calling thread; 0: not known. */
+/* Native ID of the calling thread; 0: unknown. */
 static uint64_t own_number(void)
 {
 #ifdef PY_HAVE_THREAD_NATIVE_ID
@@ -86,8 +86,7 @@ static void add_times(gilcmp_sampler *sampler, gilcmp_state state, int64_t now)
     add_to_segment(sampler, now, held, passed);
 }
 
-/* How long the watched thread was ready to run and had no core, since this was last asked, as far as the system tells:
- * it does so when the thread has a core again. */
+/* Run delay of the watched thread since the last query. The system reports it once the thread runs again. */
 static int64_t new_delay(gilcmp_sampler *sampler)
 {
     int64_t cpu, delay;
@@ -247,7 +246,7 @@ static void wait_again_and_again(gilcmp_watcher *watcher)
 #else
     waiter->state = make_state(waiter);
 #endif
-    /* its own time without a core is the machine's doing, and none that the lock made it wait */
+    /* its own time without a core is due to the machine, not to the lock */
     gilcmp_files files = {-1, -1};
     int64_t cpu, before = 0, after = 0;
     const uint64_t own = own_number();

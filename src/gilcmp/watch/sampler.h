@@ -37,19 +37,19 @@ typedef struct {
     gilcmp_state before;
     const void *holder_before;
     uint64_t random;
-    uint64_t native; /* the system's number of the watched thread; 0: not known */
+    uint64_t native; /* native ID of the watched thread; 0: unknown */
     int64_t delay;   /* its time without a core at the latest sample; -1: not read yet */
     gilcmp_files files;
 } gilcmp_sampler;
 
-/* longest: for how long it is going to watch, about, in nanoseconds.
- * without_delays: leave out time for which the calling thread was ready to run and had no core, where that is told. */
+/* longest: approximate time that it will watch, in nanoseconds.
+ * without_delays: leave out the calling thread's run delay, where the system reports it. */
 gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest, int without_delays);
 void gilcmp_sampler_free(gilcmp_sampler *sampler);
 
 typedef struct {
     int64_t asked, got; /* when it asked for the GIL, and when it got it */
-    int64_t delay;      /* for how long of that it was ready to run and had no core */
+    int64_t delay;      /* run delay within that wait */
     int64_t cpu;        /* CPU time of the thread that started the waiter, when the waiter got the GIL; -1: not known */
 } gilcmp_wait;
 
@@ -58,7 +58,7 @@ typedef struct {
     gilcmp_wait *waits;
     int64_t n, capacity;
     int64_t pause; /* nanoseconds between two waits on average */
-    uint64_t caller; /* the system's number of the thread that started it */
+    uint64_t caller; /* native ID of the thread that started it */
     PyThreadState *state;
 } gilcmp_waiter;
 
