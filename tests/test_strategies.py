@@ -489,3 +489,31 @@ def test_children_are_started_as_their_parent_was():
             [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60, check=True
         )
         assert done.stdout.strip() == expected
+
+
+class NoSecondArgument(ThreadPoolExecutor):
+    """Loky's and Dask's know `wait` alone."""
+
+    closed = 0
+
+    def shutdown(self, wait=True):
+        type(self).closed += 1
+        super().shutdown(wait)
+
+
+class CannotBeClosed(ThreadPoolExecutor):
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        raise OSError("the cluster is gone")
+
+
+def test_an_executor_that_knows_wait_alone_is_closed():
+    found = gilcmp.compare(tasks.double, tasks=range(4), strategies=NoSecondArgument, workers=2, budget=0.1)
+    assert found["NoSecondArgument"].rounds
+    assert NoSecondArgument.closed == 1
+
+
+def test_closing_costs_no_result():
+    with pytest.warns(UserWarning, match=r"closing CannotBeClosed x 2 failed: OSError\('the cluster is gone'\)"):
+        found = gilcmp.compare(tasks.double, tasks=range(4), strategies=CannotBeClosed, workers=2, budget=0.1)
+    assert found["CannotBeClosed"].rounds

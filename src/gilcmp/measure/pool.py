@@ -198,9 +198,17 @@ class Pool:
         if self._children and not at_once:
             impatient.start()
         try:
-            self._executor.shutdown(wait=not at_once or bool(self._children), cancel_futures=True)
+            self._shut_down(wait=not at_once or bool(self._children))
+        except Exception as error:  # what was measured is not lost for it
+            warnings.warn(f"closing {self.strategy.name} x {self.workers} failed: {error!r}", stacklevel=2)
         finally:
             impatient.cancel()
+
+    def _shut_down(self, *, wait: bool) -> None:
+        try:
+            self._executor.shutdown(wait=wait, cancel_futures=True)
+        except TypeError:  # some executors do not know the second argument
+            self._executor.shutdown(wait=wait)
 
     def _kill(self) -> None:
         for child in self._children:
