@@ -37,6 +37,7 @@ from rich.table import Table
 
 import gilcmp
 from gilcmp.measure.cpus import usable_cpus
+from gilcmp.probing.probe_result import OPEN
 from gilcmp.testing.assertions import release_gil
 
 CONSOLE = Console(width=140)
@@ -230,7 +231,7 @@ def probes(arguments: argparse.Namespace) -> None:
                     call.held = call.all = 0.0
                     found = gilcmp.probe(call, budget=arguments.budget)
                     counted[found.verdict.word] += 1
-                    if found.verdict.word not in ("starved", "too short to say"):
+                    if found.verdict.word not in OPEN:
                         errors.append(100 * abs(found.held.value - call.held / call.all))
                 decided = len(errors)
                 wrong = decided - sum(counted[word] for word in right[share])

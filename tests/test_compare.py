@@ -468,3 +468,21 @@ def test_without_a_sampler_the_cells_are_measured_and_their_lock_is_unknown(monk
     found = gilcmp.compare("count", implementations=["cython_gil"], strategies="threads", **QUICK)
     assert found["threads", 2].rounds
     assert found["threads", 2].record.gil_held is None
+
+
+async def _waits(task):
+    return task
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda task: (x for x in range(task)), "returns a generator, whose work is done only when it is gone through"),
+        (lambda task: map(str, range(task)), "returns a map, whose work is done"),
+        (lambda task: _waits(task + 1), "returns a coroutine and does not run it"),
+    ],
+)
+def test_a_function_whose_work_is_still_to_be_done_is_refused(function, message):
+    with pytest.raises(TypeError, match=message) as error:
+        gilcmp.compare(function, tasks=[1, 2], strategies="threads", workers=2, budget=0.1)
+    assert "raised in the cell" in error.value.__notes__[0]

@@ -28,6 +28,12 @@ def test_what_lies_across_1_widens_the_interval():
     assert (found.low, found.high) == (1, 10_000), "beyond the first size in doubt nothing counts as sure"
 
 
+def test_what_has_no_interval_is_left_out():
+    curve = [(10, about(0.5)), (100, about(1.5)), (1000, Estimate(1.8, math.nan, math.nan, 3))]
+    assert crossing(curve) == crossing(curve[:2])
+    assert crossing(curve).high == 100
+
+
 @pytest.mark.parametrize(
     ("values", "value", "ends"),
     [

@@ -29,8 +29,10 @@ def point(size, time, speedup=NOWHERE):
 def test_what_cannot_be_told_has_its_reason():
     rising = [point(10, 1e-6, about(0.5)), point(100, 1e-5, about(1.05))]
     assert _why_unknown(rising, 2) == "open: 2 threads made 1.05 [0.95, 1.15]x at the largest size"
-    assert "not faster than one" in _why_unknown(rising[:1], 2)
-    assert "not faster than one" in _why_unknown([], 2)
+    assert _why_unknown(rising[:1], 2).endswith("not faster than one at the largest size: 0.50 [0.40, 0.60]x")
+    assert _why_unknown([], 2) == "open: no size had rounds enough for an interval"
+    short = Estimate(1.8, math.nan, math.nan, 3)
+    assert _why_unknown([*rising[:1], point(10, 1e-6, short)], 2).endswith("0.50 [0.40, 0.60]x")
     assert size_range(Estimate(6826.4, 2048, math.inf, 9)) == "from size 6,826 [2,048, inf]"
 
 
@@ -47,10 +49,11 @@ def test_sizes_cover_the_decades():
     def make(size):
         return partial(_gil.hold_gil, size * 1e-7)
 
-    sizes = _sizes(make, 2**40)
+    sizes = _sizes(make, 2**40, 0.01)
     assert sizes[0] == 1
     assert sizes == sorted(set(sizes))
-    assert sizes[-1] * 1e-7 >= 5e-3
+    assert sizes[-1] * 1e-7 >= 1e-3
+    assert sizes[-1] * 1e-7 <= 0.01
 
 
 def test_a_call_whose_time_does_not_grow_is_refused():
@@ -81,7 +84,7 @@ def test_bad_arguments(arguments, error, message):
 @pytest.fixture
 def short(monkeypatch):
     """Three sizes instead of ten."""
-    monkeypatch.setattr(import_module("gilcmp.probing.threshold"), "_sizes", lambda make, most: [1, 100, 2000])
+    monkeypatch.setattr(import_module("gilcmp.probing.threshold"), "_sizes", lambda make, most, longest: [1, 100, 2000])
 
 
 @pytest.mark.usefixtures("short")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gilcmp.experiments.claim import CannotTest, Claim, Conditions, Figure, Outcome, above
 from gilcmp.probing.threshold import size_range, threshold
 from gilcmp.show import words
@@ -16,7 +18,7 @@ def _run(conditions: Conditions) -> Outcome:
         Figure.of("size from which two threads beat one", result.parallel_from, "steps"),
         Figure.of("size from which a release costs under 5 %", result.cheap_from, "steps"),
     ]
-    known = [point for point in result.points if point.speedup.n]
+    known = [point for point in result.points if not math.isnan(point.speedup.low)]
     if not known:
         raise CannotTest(result.reason)
     smallest, largest = known[0], known[-1]

@@ -23,7 +23,7 @@ def crossing(curve: Sequence[tuple[int, Estimate]]) -> Estimate:
     Parameters
     ----------
     curve : sequence of (int, Estimate)
-        Sizes in rising order, with what was estimated at each.
+        Sizes in rising order, with what was estimated at each; what has no interval is left out.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def crossing(curve: Sequence[tuple[int, Estimate]]) -> Estimate:
         Value NaN where the fitted curve never lies above 1; high infinite where the largest size does not surely lie
         above.
     """
-    known = [(size, estimate) for size, estimate in curve if not math.isnan(estimate.value)]
+    known = [(size, estimate) for size, estimate in curve if not math.isnan(estimate.low)]
     below = list(takewhile(lambda point: point[1].high < 1, known))
     above = list(takewhile(lambda point: point[1].low > 1, reversed(known)))
     low = float(below[-1][0]) if below else float(known[0][0]) if known else math.nan

@@ -8,7 +8,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -167,6 +167,8 @@ class Job:
             start = time.perf_counter()
             parts = [self.function(task) for task in self.tasks]
             seconds = time.perf_counter() - start
+            if not self.batched:
+                _refuse_lazy(parts)
             self.verify(list(parts))
         except Exception as error:
             error.add_note(f"gilcmp: raised in the cell {self.kernel}, {self.implementation}, serial x 1")
@@ -351,6 +353,21 @@ def _function_jobs(work: FunctionWork, n_tasks: int) -> list[Job]:
         job.find_unsendable()
         jobs.append(job)
     return jobs
+
+
+def _refuse_lazy(parts: Sequence[Any]) -> None:
+    """Refuse answers whose work is still to be done: the figures would be those of a call that does nothing."""
+    coroutines = [part for part in parts if isinstance(part, Coroutine)]
+    for coroutine in coroutines:
+        coroutine.close()  # or Python warns that it was never awaited
+    if coroutines:
+        raise TypeError("the function returns a coroutine and does not run it: pass an async function instead")
+    for part in parts:
+        if isinstance(part, Generator | AsyncGenerator | map | filter | zip):
+            raise TypeError(
+                f"the function returns a {type(part).__name__}, whose work is done only when it is gone through: "
+                "return a list of it"
+            )
 
 
 def _verify_with(check: Callable[[Sequence[Any]], bool] | None, name: str, parts: Sequence[Any]) -> None:

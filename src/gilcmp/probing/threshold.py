@@ -29,7 +29,7 @@ from gilcmp.watch import _gil
 OfSize: TypeAlias = Callable[[int], object]
 
 DECADES = 5.0  # of time per call, from the shortest call to the longest
-LONGEST = 0.05  # seconds of a call: no size is added beyond it
+LONGEST = 1 / 1200  # of the budget: a longer call would not get the six rounds that an interval needs
 STEPS_PER_DECADE = 2
 TASK = 2e-3  # seconds of a task: so many calls of a size go into one
 CHEAP = 0.05  # share of a call's time that a release may cost to be called cheap
@@ -217,7 +217,7 @@ def threshold(
     release = UNKNOWN
     reason = ""
     try:
-        sizes = _sizes(make_hold, most)
+        sizes = _sizes(make_hold, most, budget * LONGEST)
         if holds is None and not isinstance(work, str | Kernel):  # nothing that could be subtracted
             release = _cost(partial(_gil.hold_gil, 0), partial(_gil.release_gil, 0))
         else:
@@ -279,14 +279,16 @@ def _time(call: Callable[[], object]) -> float:
     return min(took / calls for calls, took in looks)
 
 
-def _sizes(make: Callable[[int], Callable[[], object]], most: int) -> list[int]:
-    """Return sizes from 1 on, about evenly spaced in the logarithm of the time of a call."""
+def _sizes(make: Callable[[int], Callable[[], object]], most: int, longest: float) -> list[int]:
+    """Return sizes from 1 on, evenly spaced in the logarithm of the time of a call, up to `longest` seconds."""
     size, taken = 1, []
     shortest = before = _time(make(1))
     taken.append(1)
-    while size < most and before < min(LONGEST, shortest * 10**DECADES):
+    while size < most and before < shortest * 10**DECADES:
         size = min(most, size * 2)
         now = _time(make(size))
+        if now > longest and len(taken) > 1:
+            break
         if now >= before * 10 ** (1 / STEPS_PER_DECADE) * 0.8:
             taken.append(size)
             before = now
@@ -343,10 +345,12 @@ def _point(size: int, comparison: Comparison, calls: int, workers: int) -> tuple
 
 
 def _why_unknown(points: Sequence[Point], workers: int) -> str:
-    largest = next((point for point in reversed(points) if point.speedup.n), None)
-    if largest is not None and largest.speedup.high > 1:
-        return f"open: {workers} threads made {largest.speedup}x at the largest size"
-    return f"{workers} threads were not faster than one at the largest size"
+    largest = next((point.speedup for point in reversed(points) if not math.isnan(point.speedup.low)), None)
+    if largest is None:
+        return "open: no size had rounds enough for an interval"
+    if largest.high > 1:
+        return f"open: {workers} threads made {largest}x at the largest size"
+    return f"{workers} threads were not faster than one at the largest size: {largest}x"
 
 
 def _cost(hold: Callable[[], object], release: Callable[[], object], rounds: int = 61) -> Estimate:
