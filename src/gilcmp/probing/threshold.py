@@ -239,7 +239,7 @@ def threshold(
     reacquire = probe(make_release(typical.size), budget=max(0.3, 0.1 * budget)).reacquire
     parallel = crossing([(p.size, p.speedup) for p in points])
     if not math.isfinite(parallel.high):
-        reason = reason or _why_unknown(points, workers)
+        reason = _why_unknown(points, workers, reason)
         parallel = UNKNOWN
     else:
         reason = ""
@@ -344,10 +344,10 @@ def _point(size: int, comparison: Comparison, calls: int, workers: int) -> tuple
     return point, judgement.verdict.reason if starved else ""
 
 
-def _why_unknown(points: Sequence[Point], workers: int) -> str:
+def _why_unknown(points: Sequence[Point], workers: int, starved: str = "") -> str:
     largest = next((point.speedup for point in reversed(points) if not math.isnan(point.speedup.low)), None)
     if largest is None:
-        return "open: no size had rounds enough for an interval"
+        return starved or "open: no size had rounds enough for an interval"
     if largest.high > 1:
         return f"open: {workers} threads made {largest}x at the largest size"
     return f"{workers} threads were not faster than one at the largest size: {largest}x"
