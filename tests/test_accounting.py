@@ -128,7 +128,8 @@ def test_schedstat_files_are_closed_with_their_threads():
     before = files()
     for _ in range(20):
         once()
-    assert files() <= before + 10  # a leak would leave 20; this test may run in four threads at once, with files of theirs
+    # a leak would leave 20; in four threads at once, files of the others count as well
+    assert files() <= before + 10
 
 
 def test_no_schedstat_is_no_run_delay(monkeypatch, tmp_path):
