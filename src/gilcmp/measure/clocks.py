@@ -59,9 +59,9 @@ class _File:
     def __init__(self, path: str) -> None:
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # bound: when Python ends, `os` may be gone
         if hasattr(self, "number"):
-            os.close(self.number)
+            close(self.number)
 
 
 def _open_schedstat() -> _File | None:
