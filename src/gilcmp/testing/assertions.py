@@ -7,17 +7,14 @@ unittest both know `unittest.SkipTest`) rather than fail falsely.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import SkipTest
 
 from gilcmp.measure.clocks import mark, measured
 from gilcmp.measure.machine import gil_enabled
-from gilcmp.probing.probe import BIAS, CROWDED, LOST, MIN_SAMPLES, SHARED_PACE, UNSEEN, best_pace, probe
+from gilcmp.probing.probe import BIAS, LOST, MIN_SAMPLES, best_pace, probe
 from gilcmp.probing.probe_result import Probe
 from gilcmp.watch._gil import Sampler, hold_gil, now, release_gil
-
-if TYPE_CHECKING:
-    from gilcmp.watch._gil import Counts
 
 __all__ = ["Watched", "assert_max_stall", "assert_releases_gil", "hold_gil", "release_gil"]
 
@@ -87,45 +84,35 @@ def _nothing(task: None) -> None:
     """Do nothing: only the clocks are read."""
 
 
-def _seen(counts: Counts) -> float:
-    return max(counts["held"] + counts["other"] + counts["free"], 1e-9)
-
-
-def _lost(counts: Counts) -> float:
-    """Share of the time that was not seen."""
-    return counts["dropped"] / (_seen(counts) + counts["dropped"])
-
-
 class Watched:
     """Watches the calling thread while a block runs once, such as the body of a test."""
 
     def __enter__(self) -> Watched:
-        # the second one needs no core, and leaves out the block's run delay: it is used on a busy machine
-        paces = (best_pace(), SHARED_PACE)
-        self._samplers = [Sampler(pace, 60.0, pace == SHARED_PACE) for pace in dict.fromkeys(paces)]
+        self._sampler = Sampler(best_pace(), 60.0)
         mark()
         self._began = now()
         return self
 
     def __exit__(self, *error: object) -> None:
-        delay = (measured(_nothing, None).run_delay or 0) / max(now() - self._began, 1)
-        watches = [sampler.stop() for sampler in self._samplers]
-        crowded = watches[0] is not None and max(_lost(watches[0]), delay) > CROWDED
-        self.counts = watches[-1 if crowded else 0]
+        # time waiting for a core says nothing about the block, whatever the lock's state meanwhile
+        delay = measured(_nothing, None).run_delay or 0
+        self._waited = delay / max(now() - self._began, 1)
+        self.counts = self._sampler.stop()
 
     def require(self, at_least: float, name: str) -> None:
         """Raise AssertionError unless the GIL was released for that share of the block's time."""
         counts = self.counts
         if counts is None or not gil_enabled():  # forked away from the sampler, or nothing to hold
             return
-        seen, lost = _seen(counts), _lost(counts)
-        if counts["samples"] < MIN_SAMPLES or lost > LOST:
+        seen = counts["held"] + counts["other"] + counts["free"]
+        unseen = counts["dropped"] > LOST * (seen + counts["dropped"])
+        if counts["samples"] < MIN_SAMPLES or unseen or self._waited > LOST:
             raise SkipTest(
                 f"cannot tell whether {name} releases the GIL: {counts['samples']} looks in {seen * 1e3:.1f} ms, "
                 f"{counts['dropped'] * 1e3:.1f} ms unseen"
             )
         released = 1 - counts["held"] / seen
-        if released + BIAS + lost * UNSEEN < at_least:
+        if released + BIAS < at_least:
             raise AssertionError(
                 f"{name} released the GIL for {released:.1%} of its {seen * 1e3:.1f} ms, it should for at least "
                 f"{at_least:.0%} (longest hold: {counts['longest_hold'] * 1e3:.2f} ms)"
