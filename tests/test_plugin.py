@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import numpy  # noqa: F401  # pytester forgets modules that its tests were the first to import; NumPy loads only once
 import pytest
 
 import gilcmp
