@@ -37,6 +37,7 @@ from gilcmp.experiments.claim import (
     Outcome,
     Unclear,
     above,
+    any_above,
     count_down,
     settled,
 )
@@ -107,12 +108,11 @@ def test_an_interval_over_the_limit_is_no_answer():
 
 
 def test_several_values_are_judged_by_those_that_are_sure():
-    module = import_module("gilcmp.experiments.free_threading")
     sure, open_, below = Estimate(2.0, 1.6, 2.1, 9), Estimate(1.5, 1.0, 2.0, 9), Estimate(1.0, 0.9, 1.1, 9)
-    assert module._some_above([below, sure], 1.5)
-    assert not module._some_above([below, below], 1.5)
+    assert any_above([below, sure], 1.5)
+    assert not any_above([below, below], 1.5)
     with pytest.raises(Unclear, match=r"may be below 1\.5 or above"):
-        module._some_above([below, open_], 1.5)
+        any_above([below, open_], 1.5)
 
 
 def test_what_was_disturbed_is_no_answer(monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from attrs import field, frozen
 
@@ -151,11 +151,17 @@ def settled(cell: Cell) -> Cell:
 
 def above(value: Estimate, limit: float) -> bool:
     """Tell whether an estimate lies above a limit; give up where its interval leaves that open."""
-    if value.low > limit:
+    return any_above([value], limit)
+
+
+def any_above(values: Sequence[Estimate], limit: float) -> bool:
+    """Tell whether any of several estimates lies above a limit; give up where their intervals leave that open."""
+    if any(value.low > limit for value in values):
         return True
-    if value.high < limit:
+    if all(value.high < limit for value in values):
         return False
-    raise Unclear(f"{value} may be below {limit} or above: a longer budget or a quieter machine may tell")
+    listed = " and ".join(map(str, values))
+    raise Unclear(f"{listed} may be below {limit} or above: a longer budget or a quieter machine may tell")
 
 
 def no_faster(cell: Cell) -> bool:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from gilcmp.base.child import ChildError, answer, ask
 from gilcmp.base.median import middle
@@ -18,15 +19,17 @@ from gilcmp.watch import _gil
 STOP = b"stop"
 REPEATS = 3
 NATIVE, LOOP = "a native thread that releases", "one Python loop"
+# its name, what each busy thread does, how many there are, and the switch interval in seconds
+Case: TypeAlias = tuple[str, Callable[[threading.Event], None] | None, int, float]
 STARVES = 0.2  # share of the requests beside a native thread, below which the I/O thread is starved
 
 
 def _run(conditions: Conditions) -> Outcome:
-    judged: list[tuple[str, Callable[[threading.Event], None] | None, int, float]] = [
+    judged: list[Case] = [
         (NATIVE, _native, 1, 0.005),
         (LOOP, _loop, 1, 0.005),
     ]
-    shown: list[tuple[str, Callable[[threading.Event], None] | None, int, float]] = [
+    shown: list[Case] = [
         ("nothing", None, 0, 0.005),
         ("two Python loops", _loop, 2, 0.005),
         ("one Python loop, switch interval 0.5 ms", _loop, 1, 0.0005),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gilcmp.experiments.claim import PARALLEL, CannotTest, Claim, Conditions, Figure, Outcome, Unclear, settled
+from gilcmp.experiments.claim import PARALLEL, CannotTest, Claim, Conditions, Figure, Outcome, any_above, settled
 from gilcmp.judge.estimate import Estimate
 from gilcmp.judge.ratios import ratio_of_medians
 from gilcmp.measure.pythons import PythonError, compare_pythons, this_python
@@ -43,22 +43,13 @@ def _run(conditions: Conditions) -> Outcome:
         )
         costs.append(ratio_of_medians(one, other))
         figures.append(Figure.of(f"{kernel}: one thread without a GIL, of the time with one", costs[-1], "x"))
-    scales, costs_more = _some_above(speedups, PARALLEL), _some_above(costs, 1.0)
+    scales, costs_more = any_above(speedups, PARALLEL), any_above(costs, 1.0)
     return conditions.conclude(
         scales and costs_more,
         f"two threads of plain Python: {_range(speedups)}x in {pair[1].name}; "
         f"one thread takes {_range(costs)} times as long as in {pair[0].name}",
         *figures,
     )
-
-
-def _some_above(values: list[Estimate], limit: float) -> bool:
-    """Tell whether any estimate surely exceeds a limit; give up where that is open."""
-    if any(value.low > limit for value in values):
-        return True
-    if all(value.high < limit for value in values):
-        return False
-    raise Unclear(f"{' and '.join(map(str, values))} may be below {limit} or above: a longer budget may tell")
 
 
 def _range(values: list[Estimate]) -> str:
