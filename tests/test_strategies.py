@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
@@ -421,6 +423,26 @@ def test_a_worker_that_is_stopped_is_ended_after_a_while(method, monkeypatch, no
     with pytest.raises(PoolError, match="died"):
         pool.run(tasks.stops_in_a_worker, [os.getpid()] * 2)
     pool.close(at_once=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "task"),
+    [(method, tasks.fails_on_three) for method in ("serial", "threads", *METHODS)]
+    + [(method, tasks.dies_in_a_worker) for method in METHODS],
+)
+def test_a_run_that_failed_keeps_no_executor_alive(method, task):
+    """A cycle would free its semaphores whenever the collector runs: CPython 3.12 may then be told of them twice."""
+    pool = Pool.open(strategies[method], 1)
+    executor = weakref.ref(pool._executor)
+    gc.disable()  # only a cycle would need it
+    try:
+        with pytest.raises((LookupError, PoolError)):
+            pool.run(task, list(range(10)))
+        pool.close(at_once=True)
+        del pool
+        assert executor() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")

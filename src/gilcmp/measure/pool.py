@@ -163,7 +163,8 @@ class Pool:
             self._wait(futures)
             end = time.perf_counter_ns()
             process_cpu = time.process_time_ns() - cpu_before
-            return [future.result() for future in futures if future.done()], start, end, process_cpu
+            samples = list(map(Future.result, filter(Future.done, futures)))
+            return samples, start, end, process_cpu
         except BrokenExecutor as error:
             reason = f"the workers of {self.strategy.name} x {self.workers} died ({error})"
             raise PoolError(reason, workers_died=True) from error
@@ -173,8 +174,10 @@ class Pool:
                 raise PoolError(f"cannot be sent to another process: {error}") from error
             raise
         finally:
-            for future in futures:
-                future.cancel()
+            # No variable may keep one, not even of a loop (hence map above): a future holds its error, whose
+            # traceback holds this frame, and such a cycle kept the executor alive until the collector ran.
+            while futures:
+                futures.pop().cancel()
 
     def _wait(self, futures: Sequence[Future[Any]]) -> None:
         """Wait until all are done, or one has failed; a worker process that is stopped is ended after a while."""
