@@ -10,19 +10,10 @@
 
 #include <stdlib.h>
 
-#ifndef _WIN32
-#include <time.h>
-#endif
-
 #define MILLISECOND INT64_C(1000000)
 #define WALK (5 * MILLISECOND)   /* between two walks of the thread list: the precision of starts and ends */
 #define CLOCKS (20 * MILLISECOND) /* between two readings of each thread's clocks */
-/* Automatic pace: sampling takes this share of one CPU, whatever a sample costs here. */
-#define SHARE 0.015
-#define FASTEST (MILLISECOND / 5)
-#define FIRST MILLISECOND
-#define SLOWEST (10 * MILLISECOND)
-#define LATE (MILLISECOND / 2)
+#define FIRST_PACE MILLISECOND    /* later: see gilcmp_affordable_pace */
 #define NOBODY (-1)
 #define UNTOLD 0 /* id of the entry for all threads that are not recorded separately */
 
@@ -264,25 +255,6 @@ static void forget(gilcmp_recorder *recorder, int64_t then, int64_t now)
     recorder->holder = recorder->left = NOBODY;
 }
 
-/* CPU time that this thread has used, in nanoseconds; -1: not told. */
-static int64_t own_time(void)
-{
-#ifdef CLOCK_THREAD_CPUTIME_ID
-    struct timespec time;
-    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0)
-        return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-#endif
-    return -1;
-}
-
-static int64_t new_pace(int64_t spent, int64_t looks)
-{
-    if (looks <= 0 || spent < 0)
-        return FIRST;
-    int64_t pace = (int64_t)((double)spent / (double)looks / SHARE);
-    return pace < FASTEST ? FASTEST : pace < SLOWEST ? pace : SLOWEST;
-}
-
 static void look_once(gilcmp_recorder *recorder, int64_t now)
 {
     const int64_t passed = now - recorder->then, middle = recorder->then + passed / 2;
@@ -350,18 +322,11 @@ static void watch(gilcmp_watcher *watcher)
 {
     gilcmp_recorder *recorder = (gilcmp_recorder *)watcher;
     begin(recorder);
-    const int64_t spent = own_time(), looks = recorder->looks;
+    const int64_t spent = gilcmp_own_cpu_time(), looks = recorder->looks;
     int64_t now = gilcmp_now();
-    int late = 0;
     while (!LOAD(watcher->stop)) {
-        const int64_t wanted = now + gilcmp_jittered(&recorder->random, recorder->current_pace);
-        gilcmp_watcher_rest(watcher, wanted - now);
+        gilcmp_watcher_rest_until_sample(watcher, recorder->current_pace);
         now = gilcmp_now();
-        /* a late sample falls on a scheduler tick, and the program may be in step with the ticks: skip up to two in a
-         * row, to sample at a random moment instead */
-        late = now - wanted > LATE ? late + 1 : 0;
-        if (late && late < 3 && !LOAD(watcher->stop))
-            continue;
         look_once(recorder, now);
         if (now - recorder->walked > WALK + recorder->n_live * 25000)
             walk(recorder, now);
@@ -369,9 +334,8 @@ static void watch(gilcmp_watcher *watcher)
             read_clocks(recorder, now);
             recorder->read = now;
             if (!recorder->pace)
-                recorder->current_pace = new_pace(spent < 0 ? -1 : own_time() - spent, recorder->looks - looks);
+                recorder->current_pace = gilcmp_affordable_pace(spent, recorder->looks - looks, FIRST_PACE);
         }
-        now = gilcmp_now();
     }
     read_clocks(recorder, now);
     for (int place = 0; place < recorder->n_live; place++)
@@ -388,8 +352,7 @@ gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace
     recorder->places = *places;
     recorder->pace = pace;
     recorder->holder = recorder->last_holder = recorder->left = recorder->untold = NOBODY;
-    recorder->current_pace = pace ? pace : FIRST;
-    recorder->random = (uint64_t)gilcmp_now() | 1;
+    recorder->current_pace = pace ? pace : FIRST_PACE;
     recorder->span_capacity = capacity;
     recorder->clock_capacity = capacity / 8 + 1;
     recorder->threads = calloc(GILCMP_THREADS, sizeof(gilcmp_thread));

@@ -72,7 +72,6 @@ typedef struct {
     int64_t current_pace, then;   /* then: of the latest look */
     int64_t walked, read;         /* when the threads were counted, and their clocks read */
     unsigned long counted;
-    uint64_t random;
 } gilcmp_recorder;
 
 /* pace: nanoseconds between samples on average; 0: chosen to take 1.5 % of one CPU. NULL: no memory, or no thread. */

@@ -16,7 +16,6 @@
 /* Timers are late by some 30 us, so shorter pauses are spun: on the clock and not on the lock, whose cache line
  * stays with the threads that use it. */
 #define SPUN 25000
-#define LATE 500000 /* nanoseconds */
 #define OWN_CORE_LOST 1000000 /* nanoseconds: only another thread on its core keeps a spinning one away for that long */
 
 #ifdef __linux__
@@ -65,7 +64,7 @@ static void note_release(gilcmp_sampler *sampler, int64_t length)
     gilcmp_counts *counts = &sampler->counts;
     int64_t place = counts->n_releases++;
     if (place >= GILCMP_RELEASES) /* reservoir sampling: every release is as likely to be kept */
-        place = (int64_t)(gilcmp_next_random(&sampler->random) % (uint64_t)(place + 1));
+        place = (int64_t)(gilcmp_next_random(&sampler->watcher.random) % (uint64_t)(place + 1));
     if (place < GILCMP_RELEASES)
         counts->releases[place] = length;
 }
@@ -148,18 +147,11 @@ static void sample(gilcmp_watcher *watcher)
         sampler->began = sampler->then = sampler->held_since = sampler->dropped_until = gilcmp_now();
         STORE(watcher->started, 1);
     }
-    int late = 0;
     while (!LOAD(watcher->stop)) {
-        const int64_t wanted = gilcmp_now() + (pace ? gilcmp_jittered(&sampler->random, pace) : 0);
-        if (pace >= SPUN) {
-            gilcmp_watcher_rest(watcher, wanted - gilcmp_now());
-            /* a late sample falls on the moment when some thread let go of a core, often the watched one: skip up to
-             * two in a row, to sample at a random moment instead */
-            late = gilcmp_now() - wanted > LATE ? late + 1 : 0;
-            if (late && late < 3 && !LOAD(watcher->stop))
-                continue;
-        } else if (pace)
-            gilcmp_spin_easily_until(wanted);
+        if (pace >= SPUN)
+            gilcmp_watcher_rest_until_sample(watcher, pace);
+        else if (pace)
+            gilcmp_spin_easily_until(gilcmp_now() + gilcmp_jittered(&watcher->random, pace));
         /* the clock is read after the lock: a preemption in between lengthens the gap and is dropped */
         const gilcmp_state state = gilcmp_read_lock(&sampler->lock, &holder);
         const int64_t now = gilcmp_now(), passed = now - sampler->then;
@@ -203,7 +195,6 @@ gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int6
     sampler->lock = *lock;
     sampler->pace = pace;
     sampler->without_delays = without_delays;
-    sampler->random = (uint64_t)gilcmp_now() | 1;
     sampler->files = (gilcmp_files){-1, -1};
     sampler->native = own_number();
     sampler->counts.segment_length = longest / GILCMP_SEGMENTS + 1;
@@ -237,7 +228,6 @@ static PyThreadState *make_state(const gilcmp_waiter *waiter)
 static void wait_again_and_again(gilcmp_watcher *watcher)
 {
     gilcmp_waiter *waiter = (gilcmp_waiter *)watcher;
-    uint64_t random = (uint64_t)gilcmp_now() | 1;
 #if PY_VERSION_HEX < 0x030D0000
     waiter->state->thread_id = PyThread_get_thread_ident();
 #ifdef PY_HAVE_THREAD_NATIVE_ID
@@ -253,7 +243,7 @@ static void wait_again_and_again(gilcmp_watcher *watcher)
     const int tells_delays = own && gilcmp_own_files();
     STORE(watcher->started, 1);
     while (waiter->state != NULL && !LOAD(watcher->stop)) {
-        gilcmp_watcher_rest(watcher, gilcmp_jittered(&random, waiter->pause));
+        gilcmp_watcher_rest(watcher, gilcmp_jittered(&watcher->random, waiter->pause));
         if (LOAD(watcher->stop))
             break;
         if (tells_delays)

@@ -36,7 +36,6 @@ typedef struct {
     int64_t dropped_until; /* when the latest gap ended: a delay is taken off what was seen since */
     gilcmp_state before;
     const void *holder_before;
-    uint64_t random;
     uint64_t native; /* native ID of the watched thread; 0: unknown */
     int64_t delay;   /* its time without a core at the latest sample; -1: not read yet */
     gilcmp_files files;

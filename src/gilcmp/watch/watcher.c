@@ -34,6 +34,12 @@
 
 enum { NONE, RUNNING, ENDING };
 
+#define LATE 500000 /* nanoseconds after its time at which a sample is late */
+/* What an automatic pace may cost: this share of one CPU; and its limits, in nanoseconds */
+#define SHARE 0.015
+#define FASTEST 200000
+#define SLOWEST 10000000
+
 static volatile int guard;
 /* Guarded */
 static gilcmp_watcher *first; /* all that are running or paused */
@@ -141,6 +147,7 @@ int gilcmp_watcher_prepare(gilcmp_watcher *watcher, void (*watch)(gilcmp_watcher
 {
     watcher->watch = watch;
     watcher->pausable = pausable;
+    watcher->random = (uint64_t)gilcmp_now() | 1;
     watcher->interpreter = PyInterpreterState_Get();
     watcher->over = 1; /* until it is started */
     watcher->bell = PyThread_allocate_lock();
@@ -356,4 +363,32 @@ uint64_t gilcmp_next_random(uint64_t *state)
 int64_t gilcmp_jittered(uint64_t *random, int64_t pace)
 {
     return pace / 2 + (int64_t)(gilcmp_next_random(random) % (uint64_t)pace);
+}
+
+void gilcmp_watcher_rest_until_sample(gilcmp_watcher *watcher, int64_t pace)
+{
+    do {
+        const int64_t now = gilcmp_now(), wanted = now + gilcmp_jittered(&watcher->random, pace);
+        gilcmp_watcher_rest(watcher, wanted - now);
+        watcher->late = gilcmp_now() - wanted > LATE ? watcher->late + 1 : 0;
+    } while (watcher->late && watcher->late < 3 && !LOAD(watcher->stop));
+}
+
+int64_t gilcmp_own_cpu_time(void)
+{
+#ifdef CLOCK_THREAD_CPUTIME_ID
+    struct timespec time;
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0)
+        return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+#endif
+    return -1;
+}
+
+int64_t gilcmp_affordable_pace(int64_t cpu_before, int64_t samples, int64_t otherwise)
+{
+    const int64_t cpu = gilcmp_own_cpu_time();
+    if (samples <= 0 || cpu < 0)
+        return otherwise;
+    const int64_t pace = (int64_t)((double)(cpu - cpu_before) / (double)samples / SHARE);
+    return pace < FASTEST ? FASTEST : pace < SLOWEST ? pace : SLOWEST;
 }

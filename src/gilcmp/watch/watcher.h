@@ -18,6 +18,9 @@ struct gilcmp_watcher {
     int started;       /* the thread has taken its first look */
     int over;          /* no thread runs any more, and none will */
     int64_t stopped_at; /* when the stop was asked for; ordered by `stop` */
+    /* Its thread's own */
+    int late;          /* samples in a row that came late */
+    uint64_t random;   /* never 0 */
     /* Guarded: see watcher.c */
     int thread;        /* NONE, RUNNING or ENDING */
     int claimed;       /* somebody has called gilcmp_watcher_stop */
@@ -40,6 +43,15 @@ gilcmp_stopped gilcmp_watcher_stop(gilcmp_watcher *watcher);
 void gilcmp_watcher_close(gilcmp_watcher *watcher);
 /* Sleep for that long, or until the thread is to stop. Called by its own thread, detached. */
 void gilcmp_watcher_rest(gilcmp_watcher *watcher, int64_t nanoseconds);
+/* Sleep until the next sample is due, `pace` after this one on average. A sample that is late falls on a scheduler tick,
+ * with which the program may be in step, or on the moment when some thread let go of a core, often the watched one: up to
+ * two in a row are left out, to sample at a random moment instead. */
+void gilcmp_watcher_rest_until_sample(gilcmp_watcher *watcher, int64_t pace);
+/* The pace at which sampling takes 1.5 % of one CPU, from the calling thread's CPU time for its samples so far;
+ * `otherwise`: where that is not told. */
+int64_t gilcmp_affordable_pace(int64_t cpu_before, int64_t samples, int64_t otherwise);
+/* CPU time that the calling thread has used, in nanoseconds; -1: not told. */
+int64_t gilcmp_own_cpu_time(void);
 
 /* Pause all pausable watchers; they go on after as many calls of resume as of pause. In a child of fork neither pauses
  * nor watchers are left. `gilcmp_resume_soon` resumes at the main thread's next bytecode. */
