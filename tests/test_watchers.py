@@ -286,7 +286,13 @@ def test_a_program_may_end_with_all_of_them_running_in_daemon_threads():
             ready = threading.Barrier(4)
             def keep_starting(first=True):
                 while True:
-                    watchers = [_gil.Sampler(1e-4, 1.0), _gil.Waiter(1e-4, 10), _gil.Recorder(0.0, 10)]
+                    try:
+                        watchers = [_gil.Sampler(1e-4, 1.0), _gil.Waiter(1e-4, 10), _gil.Recorder(0.0, 10)]
+                    except MemoryError:
+                        # without a GIL this runs while the process execs, when Linux starts no further thread
+                        if first or not {"exec" in end}:
+                            raise
+                        return
                     if first:
                         first = False
                         ready.wait()
