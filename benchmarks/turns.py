@@ -7,7 +7,7 @@ turn:
 
 - the speed-up of two threads, by the serial turns on both sides of it, in the median, with quartiles: its truth is 2
   where nothing but the CPUs is in the way. Workers are left to the system, begin each task on a CPU of their own (what
-  gilcmp does), or are kept there.
+  gilcmp does with functions), or are kept there (what it does with kernels).
 - the spread (two standard deviations) of what must be 1: a serial turn by those on both sides of it, and by the one
   that comes before all candidates of a round, as when a round has one serial turn for all.
 """
@@ -15,10 +15,11 @@ turn:
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -32,23 +33,8 @@ from gilcmp.measure.strategies import strategies
 
 TASKS = 16
 
-
-ALLOWED = os.sched_getaffinity(0)
-
-
-def stay() -> None:
-    """Move the calling worker to its CPU, and keep it there."""
-    number = placement.own_number()
-    if number is not None:
-        cpus = placement.in_order(frozenset(ALLOWED))
-        os.sched_setaffinity(0, {cpus[number % len(cpus)]})
-
-
-WAYS: dict[str, Callable[[], None]] = {
-    "left to the system": lambda: None,
-    "begin on their own": placement.take_place,
-    "kept on their own": stay,
-}
+# whether a worker keeps its CPU for a task; None: it is left to the system
+WAYS: dict[str, bool | None] = {"left to the system": None, "begin on their own": False, "kept on their own": True}
 
 
 def size_for(kernel: Kernel, seconds: float) -> int:
@@ -87,23 +73,21 @@ def main() -> None:
         size = size_for(kernel, milliseconds / 1e3)
         call, tasks = TaskCall(kernel.name, "cython_nogil", size, 0), kernel.split(size, TASKS)
 
-        def turn(pool: Pool, call: TaskCall = call, tasks: Sequence[tuple[int, int]] = tasks) -> float:
-            _, start, end, _ = pool.run(call, tasks)
+        def turn(pool: Pool, keep: bool | None, call: TaskCall = call, tasks: Sequence[Any] = tasks) -> float:
+            clocks.placed = placement.placed if keep is not None else lambda **_: nullcontext()  # type: ignore[assignment]
+            _, start, end, _ = pool.run(call, tasks, keep_place=bool(keep))
             return (end - start) / 1e9
 
         found: dict[str, list[float]] = {way: [] for way in WAYS}
         beside, once, lengths = [], [], []
         for _ in range(arguments.turns):
-            first = before = turn(serial)
-            for way, place in WAYS.items():
-                clocks.take_place = place
-                wall = turn(threads)
-                clocks.take_place = lambda: None
-                threads.run(lambda task: os.sched_setaffinity(0, ALLOWED), [None] * TASKS)
-                after = turn(serial)
+            first = before = turn(serial, None)
+            for way, keep in WAYS.items():
+                wall = turn(threads, keep)
+                after = turn(serial, None)
                 found[way].append((before + after) / 2 / wall)
                 before = after
-            middle, after = turn(serial), turn(serial)
+            middle, after = turn(serial, None), turn(serial, None)
             beside.append(middle / ((before + after) / 2))
             once.append(middle / first)
             lengths.append(first)

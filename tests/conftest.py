@@ -28,7 +28,7 @@ from gilcmp.saved.run import CellRecord, PoolStart, Run, Settings, save_run
 os.environ.pop("PYTEST_XDIST_WORKER", None)
 
 
-def observation(number=1, wall=0.1, cores=1.0, delay=0.0, blocked=0.0, foreign=0.0, harness=0.0):
+def observation(number=1, wall=0.1, cores=1.0, delay=0.0, blocked=0.0, foreign=0.0, harness=0.0, granted=None):
     """An observation from shares of the wall time, as the design's table gives them."""
     return Observation(
         round=number,
@@ -38,6 +38,7 @@ def observation(number=1, wall=0.1, cores=1.0, delay=0.0, blocked=0.0, foreign=0
         blocked=blocked * wall,
         harness=harness * wall,
         foreign=foreign,
+        granted=granted,
     )
 
 

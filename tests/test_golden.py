@@ -121,6 +121,7 @@ def everything(runs):
     return {
         "comparisons.txt": "\n\n".join(f"{comparison!r}\n{comparison}" for comparison in runs),
         "cells.jsonl": lines(figures(cell) for cell in first),
+        "sections.jsonl": lines(asdict(part) for found in (first, second, difference) for part in found.sections()),
         "report.jsonl": lines(asdict(part) for part in parts),
         "diff.txt": str(difference),
         "diff.csv": difference.to_csv(),

@@ -34,14 +34,33 @@ def moves(monkeypatch):
 @pytest.mark.parametrize(("number", "cpu"), [(0, 2), (1, 3), (2, 2)])
 def test_a_worker_moves_to_its_cpu_and_has_all_of_them_again(moves, number, cpu):
     placement.settle(number, 3)
-    placement.take_place()
+    with placement.placed(keep=False):
+        assert moves == [{cpu}, {2, 3}]
     assert moves == [{cpu}, {2, 3}]
 
 
-def test_who_is_alone_or_no_worker_is_left_to_the_system(moves):
-    placement.take_place()
+def test_a_worker_may_keep_its_cpu_until_the_task_ends_or_fails(moves):
+    placement.settle(1, 3)
+    seen = []
+
+    def fail():
+        with placement.placed(keep=True):
+            seen.extend(moves)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+    assert seen == [{3}]
+    assert moves == [{3}, {2, 3}]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_who_is_alone_or_no_worker_is_left_to_the_system(moves, keep):
+    with placement.placed(keep=keep):
+        pass
     placement.settle(0, 1)
-    placement.take_place()
+    with placement.placed(keep=keep):
+        pass
     assert moves == []
 
 
@@ -53,7 +72,8 @@ def test_a_cpu_that_was_taken_offline_ends_nothing(moves, monkeypatch):
 
     monkeypatch.setattr(os, "sched_setaffinity", refuse)
     placement.settle(0, 2)
-    placement.take_place()
+    with placement.placed(keep=False):
+        pass
     assert moves == [{2}, {2, 3}]
 
 

@@ -14,6 +14,7 @@ from gilcmp.show.model import Value
 from gilcmp.show.words import counted
 
 # Every threshold that decides a verdict, in one place. A word is given where its region holds the whole interval.
+GRANTED = 0.85  # share of their best speed that reference loops reach in a round that counts
 MIN_ROUNDS = FEWEST  # fewer have no interval
 QUIET = 0.05  # of the CPUs that a cell could have used, the share that others may take in a round that counts
 SCALES = 0.85  # efficiency from which a cell "scales"
@@ -136,6 +137,11 @@ def is_quiet(observation: Observation, workers: int, cpus: float) -> bool:
     return wanted + observation.foreign - cpus <= QUIET * wanted
 
 
+def got_its_cpus(observation: Observation) -> bool:
+    """Tell whether reference loops just before and after ran about as fast as they ever do, if there were any."""
+    return observation.granted is None or observation.granted >= GRANTED
+
+
 def ratio(cell: Observation, partner: Observation, scale: float) -> float:
     """Return the speed-up of a cell in one round: by the serial turns beside it, or by that of the round.
 
@@ -154,7 +160,8 @@ def judge(observations: Sequence[Observation], serial: Sequence[Observation], si
     """Judge a cell by its own and its serial partner's observations, paired by round.
 
     Only quiet rounds count: a speed-up that was measured while another program had the core says nothing about the
-    code.
+    code. Where enough of them got all that the CPUs can give, only these do; a machine whose host never gives more than
+    now is judged as it is.
     """
     partners = {observation.round: observation for observation in serial}
     pairs = [(cell, partners[cell.round]) for cell in observations if cell.round in partners]
@@ -163,6 +170,9 @@ def judge(observations: Sequence[Observation], serial: Sequence[Observation], si
         for cell, partner in pairs
         if is_quiet(cell, situation.workers, situation.cpus) and is_quiet(partner, 1, situation.cpus)
     )
+    undisturbed = tuple(filter(got_its_cpus, quiet))
+    if len(undisturbed) >= MIN_ROUNDS:
+        quiet = undisturbed
     chosen = [partners[cell.round] for cell in quiet]
     ratios = [ratio(cell, partner, situation.scale) for cell, partner in zip(quiet, chosen, strict=True)]
     speedup = median_in_time(ratios)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from gilcmp.measure.placement import take_place
+from gilcmp.measure.placement import placed
 from gilcmp.saved.observation import Observation, TaskSpan
 
 SCHEDSTAT = "/proc/thread-self/schedstat"
@@ -88,14 +88,14 @@ def mark() -> None:
     _clock.last = _clock.read()
 
 
-def measured(function: Callable[[Any], Any], task: Any) -> Sample:
-    """Do `task` and note what it took; runs in the worker."""
-    take_place()
-    start = time.perf_counter_ns()
-    before = _clock.last if _clock.last is not None and _clock.process == os.getpid() else _clock.read()
-    part = function(task)
-    now = _clock.read()
-    end = time.perf_counter_ns()
+def measured(function: Callable[[Any], Any], task: Any, keep_place: bool = False) -> Sample:
+    """Do `task` and note what it took; runs in the worker, which may keep its CPU meanwhile (see placement.py)."""
+    with placed(keep=keep_place):
+        start = time.perf_counter_ns()
+        before = _clock.last if _clock.last is not None and _clock.process == os.getpid() else _clock.read()
+        part = function(task)
+        now = _clock.read()
+        end = time.perf_counter_ns()
     _clock.last = now
     delay = None
     if now.run_delay is not None and before.run_delay is not None:

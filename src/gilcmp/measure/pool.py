@@ -132,8 +132,10 @@ class Pool:
         runs = (self.run(nothing, tasks) for _ in range(3))
         return min(end - start for _, start, end, _ in runs) / len(tasks) / 1e9
 
-    def run(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> tuple[list[Sample], int, int, int]:
-        """Do all tasks.
+    def run(
+        self, function: Callable[[Any], Any], tasks: Sequence[Any], *, keep_place: bool = False
+    ) -> tuple[list[Sample], int, int, int]:
+        """Do all tasks; `keep_place`: each worker on a CPU of its own for as long as a task takes.
 
         Returns
         -------
@@ -151,6 +153,7 @@ class Pool:
         """
         mark()
         measure: Callable[..., Any] = measured_coroutine if self.strategy.coroutines else measured
+        place = (keep_place,) * (not self.strategy.coroutines)
         futures: list[Future[Sample]] = []
         cpu_before = time.process_time_ns()
         start = time.perf_counter_ns()
@@ -158,7 +161,7 @@ class Pool:
             # a pool may start its workers now
             with _starting_workers() if self.strategy.isolated else contextlib.nullcontext():
                 for task in tasks:
-                    futures.append(self._executor.submit(measure, function, task))
+                    futures.append(self._executor.submit(measure, function, task, *place))
             # one wait for all: a waiter per future would wake the main thread, and cost the GIL, at every task
             self._wait(futures)
             end = time.perf_counter_ns()

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, evolve, field
 
+from gilcmp.judge.verdict import MIN_ROUNDS, ONE_AT_A_TIME, got_its_cpus, is_quiet
+from gilcmp.measure.gauge import Gauge
 from gilcmp.measure.jobs import BATCHES_PER_WORKER, PASSES, PASSES_OF_PROCESSES, Job
 from gilcmp.measure.strategies import Strategy
 from gilcmp.saved.observation import Observation, TaskSpan
@@ -15,12 +17,20 @@ from gilcmp.saved.run import CellRecord
 
 @define
 class RunningCell:
-    """One cell while it is measured: its job, where it runs, and what was observed so far."""
+    """One cell while it is measured: its job, where it runs, and what was observed so far.
+
+    `readings` are the gauge's, for `gauged` threads, by round: the worse of before and after the cell.
+    """
 
     job: Job
     strategy: Strategy
     workers: int
+    cpus: float = 1.0
     shares_gil: bool = False
+    gauge: Gauge | None = None
+    readings: dict[int, float] = field(factory=dict)
+    gauged: int = 0
+    most_cores: float = 0.0
     gil_held: float | None = None
     error: str | None = None
     seen: list[Observation] = field(factory=list)
@@ -38,6 +48,23 @@ class RunningCell:
         return None if alone else BATCHES_PER_WORKER * self.workers
 
     @property
+    def wants(self) -> int:
+        """How many CPUs its workers keep busy at once, if they get them: one where they wait or take turns."""
+        return self.workers if self.most_cores > ONE_AT_A_TIME else 1
+
+    def quiet(self, cpus: float) -> int:
+        """How many of its rounds count."""
+        return sum(is_quiet(seen, self.workers, cpus) and got_its_cpus(seen) for seen in self.observations)
+
+    @property
+    def observations(self) -> list[Observation]:
+        """What was observed, with the share of its CPUs that the machine gave, as far as is known by now."""
+        if self.gauge is None or not self.readings:
+            return list(self.seen)
+        shares = {number: self.gauge.share(reading, self.gauged) for number, reading in self.readings.items()}
+        return [evolve(seen, granted=shares.get(seen.round)) for seen in self.seen]
+
+    @property
     def is_serial(self) -> bool:
         """Whether it is the cell that the others of its implementation are divided by."""
         return self.strategy.name == "serial"
@@ -51,7 +78,13 @@ class RunningCell:
         """How often the cell does what the serial cell does once, so that starting the workers counts for little."""
         if self.is_serial or not self.job.fine or not self.job.batched:
             return 1
-        return PASSES_OF_PROCESSES if self.strategy.isolated else PASSES
+        share_a_cpu = max(1, round(self.workers / self.cpus))  # each worker has as much to do as with fewer of them
+        return share_a_cpu * (PASSES_OF_PROCESSES if self.strategy.isolated else PASSES)
+
+    @property
+    def keeps_place(self) -> bool:
+        """Whether each worker stays on a CPU of its own during a task: what calls nobody needs no others."""
+        return self.job.batched and self.workers <= self.cpus
 
     def record(self) -> CellRecord:
         """Return what is saved of it."""
@@ -69,11 +102,16 @@ class RunningCell:
             repeats=job.repeats * self.passes,
             shares_gil=self.shares_gil,
             error=self.error,
-            rounds=list(self.seen),
+            rounds=self.observations,
             latest=self.latest,
             gil_held=self.gil_held,
             handed=job.handed(self.batches),
         )
+
+
+COMFORTABLE = 8  # quiet rounds that a cell has before it may sit out
+AHEAD = 3  # and so many more than the cell that has the fewest
+ALL_AGAIN = 4  # of so many pairs of rounds, one has all cells
 
 
 def orders(cells: Sequence[RunningCell], seed: int) -> Iterator[list[RunningCell]]:
@@ -97,6 +135,22 @@ def orders(cells: Sequence[RunningCell], seed: int) -> Iterator[list[RunningCell
                 order += shuffler.sample([serial, *others], 1 + len(others))
         yield order
         yield order[::-1]
+
+
+def in_need(order: Sequence[RunningCell], number: int, cpus: float) -> list[RunningCell]:
+    """Return the turns of a round, without the cells that can do with fewer rounds than others.
+
+    Cells that need one CPU, whose times hardly scatter, sit every other pair of rounds out where others need several
+    at once; cells that are ahead of others by their quiet rounds sit most rounds out. What a cell needs and how many
+    quiet rounds it has depends on what comes from outside, not on what was measured: this chooses no values.
+    """
+    quiet = {id(cell): cell.quiet(cpus) for cell in order if not cell.is_serial and not cell.error}
+    pair = (number - 1) // 2  # orders come in mirrored pairs
+    if pair % ALL_AGAIN == 0 or not quiet:
+        return list(order)
+    enough = max(COMFORTABLE, min(quiet.values()) + AHEAD)
+    often = MIN_ROUNDS if pair % 2 and any(cell.gauged for cell in order) else enough
+    return [cell for cell in order if quiet.get(id(cell), 0) < (enough if cell.gauged else often)]
 
 
 def note(turns: Sequence[tuple[RunningCell, Observation | None]], foreign: float) -> None:

@@ -15,16 +15,17 @@ from attrs import define, evolve, frozen
 
 from gilcmp._version import __version__
 from gilcmp.judge.comparison import Comparison
-from gilcmp.judge.verdict import is_quiet
+from gilcmp.judge.verdict import GRANTED
 from gilcmp.measure.clocks import observe, task_spans
 from gilcmp.measure.cpus import Bystanders
 from gilcmp.measure.executors import PoolError
+from gilcmp.measure.gauge import Gauge
 from gilcmp.measure.jobs import make_jobs
 from gilcmp.measure.lock import GilHeld
 from gilcmp.measure.machine import environment
 from gilcmp.measure.pool import Pool
 from gilcmp.measure.request import FunctionWork, KernelWork, Request, Work
-from gilcmp.measure.running import RunningCell, note, orders
+from gilcmp.measure.running import COMFORTABLE, RunningCell, in_need, note, orders
 from gilcmp.measure.steady import frozen_garbage, one_blas_thread
 from gilcmp.measure.strategies import Strategy, strategies
 from gilcmp.saved.observation import Observation
@@ -73,6 +74,7 @@ class Session:
         self._request = Request.of(work, cpus=self._environment.cpus, **arguments)
         self._progress = progress
         self.gate = gate
+        self._gauge = Gauge()
         self._pools: dict[tuple[str, int], Pool] = {}
         self._pool_errors: dict[tuple[str, int], str] = {}
         self._startups: list[PoolStart] = []
@@ -160,6 +162,7 @@ class Session:
         for pool in self._pools.values():
             pool.close(at_once=at_once)
         self._pools.clear()
+        self._gauge.close()
 
     def _group(self, work: KernelWork | FunctionWork) -> _Group:
         """Calibrate a kernel's cells and run each for a first time."""
@@ -168,7 +171,9 @@ class Session:
         for job in make_jobs(work, self._request.seed, self._request.n_tasks):
             cells.append(RunningCell(job, strategies["serial"], 1))
             cells += [
-                RunningCell(job, strategy, n) for strategy in self._request.strategies for n in self._request.workers
+                RunningCell(job, strategy, n, cpus=self._environment.cpus, gauge=self._gauge)
+                for strategy in self._request.strategies
+                for n in self._request.workers
             ]
         self._cells += cells
         # The imports of the kernels are over: what they did to the GIL of a free-threaded build shows now.
@@ -193,8 +198,29 @@ class Session:
     def round(self, order: Sequence[RunningCell], number: int) -> None:
         """Run the cells in turns; a round that does not end counts for none of them."""
         bystanders = Bystanders()
-        turns = [(cell, self._once(cell, number)) for cell in order]
+        turns: list[tuple[RunningCell, Observation]] = []
+        for cell in in_need(order, number, self._environment.cpus):
+            if cell.is_serial and turns and turns[-1][0] is cell:
+                continue  # what should have stood between two turns of the serial cell was left out
+            observation = self._turn(cell, number)
+            if observation is not None:
+                turns.append((cell, observation))
         note(turns, bystanders.lap())
+
+    def _turn(self, cell: RunningCell, number: int) -> Observation | None:
+        """Run a cell once, when the CPUs that it wants are there, and note whether they still were afterwards."""
+        wants = min(cell.wants, int(self._environment.cpus))
+        if wants < 2 or cell.error:
+            return self._once(cell, number)
+        cell.gauged = wants
+        before = self._gauge.wait(wants)
+        if before and self._gauge.share(before, wants) < GRANTED and len(cell.seen) >= COMFORTABLE:
+            return None  # it would hardly count
+        observation = self._once(cell, number)
+        after = self._gauge.read(wants)
+        if before and after and observation:
+            cell.readings[number] = min(before, after)
+        return observation
 
     def _once(self, cell: RunningCell, number: int) -> Observation | None:
         if cell.error:
@@ -204,7 +230,7 @@ class Session:
         gc.collect()
         try:
             work = cell.job.round_work(coroutine=cell.strategy.coroutines, batches=cell.batches, passes=cell.passes)
-            samples, start, end, process_cpu = self._pools[key].run(*work)
+            samples, start, end, process_cpu = self._pools[key].run(*work, keep_place=cell.keeps_place)
         except PoolError as error:
             cell.error = f"{cell.name}: {error}"
             if error.workers_died:  # the others of this pool get a new one
@@ -230,14 +256,13 @@ class Session:
         apart = cell.strategy.isolated or cell.strategy.coroutines
         cell.shares_gil = here and not apart and self._environment.gil_enabled
         cell.latest = task_spans(samples, start)
-        return observe(samples, start, end, process_cpu, round_number=number)
+        observation = observe(samples, start, end, process_cpu, round_number=number)
+        cell.most_cores = max(cell.most_cores, observation.cores)
+        return observation
 
     def enough(self, cells: Sequence[RunningCell]) -> bool:
         """Tell whether further rounds of these cells would hardly narrow their intervals."""
-        cpus = self._environment.cpus
-        return all(
-            cell.error or sum(is_quiet(seen, cell.workers, cpus) for seen in cell.seen) >= ENOUGH for cell in cells
-        )
+        return all(cell.error or cell.quiet(self._environment.cpus) >= ENOUGH for cell in cells)
 
 
 @define

@@ -35,6 +35,9 @@ class Observation:
     serial : float or None
         Wall time that the serial cell takes for the same work, measured just before and just after; None where the
         round has one turn of it for all, and in runs saved before this was done.
+    granted : float or None
+        Share of their best speed of late at which reference loops in as many threads ran just before and just after,
+        the smaller of the two; None where it was not measured: for one worker, and where one ran at a time.
     """
 
     round: int = field(validator=between(1, 2**63))
@@ -45,6 +48,7 @@ class Observation:
     harness: float = field(validator=between(0, SECONDS_MAX))
     foreign: float = field(validator=between(0, SECONDS_MAX))
     serial: float | None = field(default=None, validator=validators.optional(between(1e-9, SECONDS_MAX)))
+    granted: float | None = field(default=None, validator=validators.optional(between(0, 1.001)))
 
     @property
     def cores(self) -> float:
