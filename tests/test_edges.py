@@ -428,7 +428,7 @@ def test_a_diff_says_that_nothing_differs_between_the_environments():
 
 
 def test_one_run_is_not_enough_for_a_diff():
-    with pytest.raises(ValueError, match="^diff needs at least two runs, got one$"):
+    with pytest.raises(ValueError, match=r"^diff needs at least two runs, got one$"):
         gilcmp.diff(serial_run())
 
 
