@@ -26,10 +26,11 @@ from gilcmp.judge.charts import (
 )
 from gilcmp.judge.crossing import crossing
 from gilcmp.judge.diff import Diff, csv_cell
-from gilcmp.judge.differences import CellDiff, RunDiff, cell_table, reading
-from gilcmp.judge.estimate import ratio_of_sums
-from gilcmp.judge.verdict import Verdict, take_turns
-from gilcmp.saved.observation import Observation, TaskSpan
+from gilcmp.judge.differences import CellDiff, RunDiff, cell_table, differs, reading
+from gilcmp.judge.estimate import FEWEST, inflation, median_in_time, ratio_of_sums
+from gilcmp.judge.ratios import holm
+from gilcmp.judge.verdict import GRANTED, Situation, Verdict, got_its_cpus, is_quiet, judge, take_turns
+from gilcmp.saved.observation import WAITING, Observation, TaskSpan
 from gilcmp.saved.reading import ResultError
 
 NAN = math.nan
@@ -296,6 +297,26 @@ def test_a_verdict_leaves_a_comparison_to_the_other_side_where_it_knows_nothing(
     assert Verdict("scales", "") == ANY
 
 
+def partial(serial=(), cell=()):
+    """The reason of a cell that gains 1.25x, whose observations and those of the serial one are as given."""
+    serial = [observation(n, wall=1.0, **dict(serial)) for n in range(1, 13)]
+    seen = [observation(n, wall=0.8, **{"cores": 1.25} | dict(cell)) for n in range(1, 13)]
+    found = judge(seen, serial, Situation(2, 2.0, shares_gil=False, unit="processes", hand_over=0.016)).verdict
+    assert found.word == "partial"
+    return found.reason
+
+
+def test_a_reason_holds_from_its_limit_on():
+    assert "keeps 0.25 further CPUs busy" in partial(serial={"harness": 0.25})
+    # 1.15 times the CPU time: 1.4375 CPUs for 0.8 s
+    assert "took 1.15x the CPU time" in partial(cell={"cores": 1.4375})
+    assert "behaves as serial" in partial(), "two per cent of the time may go into handing over"
+
+
+def test_a_serial_cell_that_used_no_cpu_gives_no_reason_by_cpu_time():
+    assert "CPU time" not in partial(serial={"cores": 0.0}, cell={"cores": 0.0, "blocked": 0.5})
+
+
 # ---- differences at their limits
 
 
@@ -432,7 +453,7 @@ def test_a_diff_says_that_nothing_differs_between_the_environments():
     assert [part.title for part in found.sections()] == [
         "What differs between the environments", "run 2 against run 1", "", "",
     ]  # fmt: skip
-    assert "nothing" in str(found)
+    assert "nothing" in [line.strip() for line in str(found).splitlines()]
     assert found.to_json().startswith('{\n "names": [\n  "run 1"')
 
 
@@ -548,3 +569,97 @@ def test_a_saved_run_is_loaded_as_a_comparison(tmp_path):
     again = gilcmp.load(tmp_path / "x.json")
     assert isinstance(again, gilcmp.Comparison)
     assert again.run == found.run
+
+
+# ---- each word at the limits of its region
+
+
+def word_at(*ratios, workers=2, cpus=2.0, serial_cores=1.0, gil_held=None, **shares):
+    """The judgement on cells whose speed-ups are exactly these, in turns."""
+    ratios = [ratios[n % len(ratios)] for n in range(12)]
+    serial = [observation(n, wall=1.0, cores=serial_cores) for n in range(1, 13)]
+    shares = {"cores": 1.0} | shares
+    seen = [evolve(observation(n, wall=1.0, **shares), serial=ratio) for n, ratio in enumerate(ratios, 1)]
+    situation = Situation(workers, cpus, shares_gil=gil_held is not None, unit="threads", gil_held=gil_held)
+    return judge(seen, serial, situation)
+
+
+ONE = {"workers": 1, "cores": 1.0}
+TURNS = {"cores": 1.0, "blocked": 0.98, "gil_held": 0.98}
+
+
+@pytest.mark.parametrize(
+    ("ratios", "given", "word", "reason"),
+    [
+        ([0.95], ONE, "baseline", "one worker: what the strategy itself costs"),
+        ([0.94], ONE, "slower", "one worker: handing tasks over costs 6%"),
+        ([1.0], {"cpus": 1.0}, "starved", "this process may use 1 CPU: two workers cannot run at once"),
+        ([1.0], {"cpus": 1.5}, "starved", "this process may use 1.5 CPUs: two workers cannot run at once"),
+        ([2.2], {"cores": 2.2}, "scales", "2.20 of 2 CPUs were busy with it"),
+        ([0.95], {}, "no gain", None),
+        ([0.94], {}, "slower", None),
+        ([1.15], {}, "no gain", None),
+        (
+            [1.0],
+            {},
+            "no gain",
+            "threads were on a CPU 50% and blocked 0% of the time; 100% of the work behaves as serial",
+        ),
+        ([0.9], {}, "slower", "the threads were on a CPU 50% and blocked 0% of the time"),
+        ([1.1, 1.15, 1.2], TURNS, "GIL-bound", None),
+        ([1.0], {"cores": 1.9, "gil_held": 0.8}, "GIL-bound", None),
+        ([1.7], {"cores": 1.9}, "scales", None),
+        ([1.7], {"cores": 0.5, "blocked": 0.5}, "scales", "the threads waited side by side, 25% of the time"),
+        ([1.7], {"cores": 1.0, "blocked": 0.5}, "scales", "1.00 of 2 CPUs were busy with it"),
+        ([1.15, 1.3], {}, "too noisy", "between 1.15x and 1.30x: a longer budget may tell"),
+        ([1.3, 1.7], {}, "too noisy", "between 1.30x and 1.70x: a longer budget may tell"),
+        ([1.16, 1.69], {}, "partial", None),
+    ],
+)
+def test_the_word_at_a_limit(ratios, given, word, reason):
+    verdict = word_at(*ratios, **given).verdict
+    assert verdict.word == word, verdict
+    assert reason is None or verdict.reason.endswith(reason)
+
+
+def test_a_starved_cell_has_no_speed_up_although_all_its_rounds_were_quiet():
+    found = word_at(1.0, cpus=1.0)
+    assert len(found.quiet) == 12
+    assert math.isnan(found.speedup.value)
+    assert math.isnan(found.efficiency.value)
+
+
+def test_handing_over_takes_no_more_than_all_of_the_time():
+    serial = [observation(n, wall=1.0) for n in range(1, 13)]
+    seen = [observation(n, wall=0.8, cores=1.25) for n in range(1, 13)]
+    found = judge(seen, serial, Situation(2, 2.0, shares_gil=False, hand_over=4.0))
+    assert found.verdict.reason.startswith("handing the tasks over takes up to 100% of the time")
+
+
+def test_quiet_is_what_leaves_nearly_all_of_the_cpus_and_gets_them():
+    assert is_quiet(observation(foreign=0.15), 4, 4.0)
+    assert not is_quiet(observation(foreign=0.25), 4, 4.0)
+    assert got_its_cpus(observation(granted=GRANTED))
+    assert not got_its_cpus(observation(granted=GRANTED - 0.01))
+
+
+def test_work_that_keeps_a_cpu_busy_for_less_than_a_limit_waits():
+    at_limit = [observation(wall=1.0, cores=WAITING)]
+    assert Situation(4, 2.0, shares_gil=False).ideal(at_limit) == 2.0
+    assert Situation(4, 2.0, shares_gil=False).ideal([observation(wall=1.0, cores=WAITING - 0.01)]) == 4.0
+
+
+@pytest.mark.parametrize("value", [Estimate(0.9, 0.8, 1.0, 9), Estimate(1.1, 1.0, 1.2, 9)])
+def test_what_touches_1_does_not_differ(value):
+    assert not differs(value)
+
+
+def test_values_that_count_as_six_have_an_interval_inside_their_range():
+    values = [3.0, 5.0, 6.0, 2.0, 3.0, 0.0, 1.0, 2.0, 3.0, 8.0, 3.0, 6.0]
+    assert int(len(values) / inflation(values) ** 2) == FEWEST
+    found = median_in_time(values)
+    assert (found.low, found.high) == (1.0, 6.0)
+
+
+def test_a_chance_of_just_the_level_holds():
+    assert holm([0.025], 0.025) == [True]
