@@ -143,8 +143,9 @@ def session():
 
 def turns(session, running, readings, monkeypatch):
     """Let a cell have a turn between two readings; whether it had one."""
+    left = list(readings)
     gauge = SimpleNamespace(
-        wait=lambda threads: readings[0], read=lambda threads: readings[1], share=lambda reading, threads: reading
+        wait=lambda threads: left.pop(0), read=lambda threads: left.pop(0), share=lambda reading, threads: reading
     )
     session._gauge = running.gauge = gauge
     monkeypatch.setattr(session, "_once", lambda cell, number: observation(number))
@@ -168,6 +169,19 @@ def test_a_turn_that_would_not_count_is_left_out_once_there_are_some(session, mo
     assert turns(session, cell(COMFORTABLE - 1, most_cores=1.9), (GRANTED - 0.01, 1.0), monkeypatch)
     assert not turns(session, cell(COMFORTABLE, most_cores=1.9), (GRANTED - 0.01, 1.0), monkeypatch)
     assert turns(session, cell(COMFORTABLE, most_cores=1.9), (GRANTED, 1.0), monkeypatch)
+
+
+@pytest.mark.parametrize(("seen", "waits"), [(MIN_ROUNDS - 1, False), (MIN_ROUNDS, True)])
+def test_turns_wait_once_there_are_six(session, monkeypatch, seen, waits):
+    asked = []
+    session._gauge = SimpleNamespace(
+        wait=lambda threads: asked.append("wait") or 1.0,
+        read=lambda threads: asked.append("read") or 1.0,
+        share=lambda reading, threads: reading,
+    )
+    monkeypatch.setattr(session, "_once", lambda cell, number: observation(number))
+    session._turn(cell(seen, most_cores=1.9), 99)
+    assert asked == ["wait" if waits else "read", "read"]
 
 
 def test_who_never_kept_two_cpus_busy_is_not_gauged(session, monkeypatch):

@@ -78,8 +78,7 @@ class RunningCell:
         """How often the cell does what the serial cell does once, so that starting the workers counts for little."""
         if self.is_serial or not self.job.fine or not self.job.batched:
             return 1
-        share_a_cpu = max(1, round(self.workers / self.cpus))  # each worker has as much to do as with fewer of them
-        return share_a_cpu * (PASSES_OF_PROCESSES if self.strategy.isolated else PASSES)
+        return PASSES_OF_PROCESSES if self.strategy.isolated else PASSES
 
     @property
     def keeps_place(self) -> bool:

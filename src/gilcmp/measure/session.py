@@ -15,7 +15,7 @@ from attrs import define, evolve, frozen
 
 from gilcmp._version import __version__
 from gilcmp.judge.comparison import Comparison
-from gilcmp.judge.verdict import GRANTED
+from gilcmp.judge.verdict import GRANTED, MIN_ROUNDS
 from gilcmp.measure.clocks import observe, task_spans
 from gilcmp.measure.cpus import Bystanders
 from gilcmp.measure.executors import PoolError
@@ -213,7 +213,8 @@ class Session:
         if wants < 2 or cell.error:
             return self._once(cell, number)
         cell.gauged = wants
-        before = self._gauge.wait(wants)
+        # rounds come first: without six of them nothing can be said
+        before = self._gauge.read(wants) if len(cell.seen) < MIN_ROUNDS else self._gauge.wait(wants)
         if before and self._gauge.share(before, wants) < GRANTED and len(cell.seen) >= COMFORTABLE:
             return None  # it would hardly count
         observation = self._once(cell, number)
