@@ -126,7 +126,7 @@ def test_a_cell_is_noted_with_the_serial_turns_beside_it():
 def test_a_turn_that_failed_beside_it_leaves_the_cell_its_round():
     serial, threads = running("serial"), running("threads", 2)
     threads.job = serial.job
-    note([(serial, None), (threads, observation(1)), (serial, observation(1))], 0.0)
+    note([(threads, observation(1)), (serial, observation(1))], 0.0)
     assert threads.seen[0].serial is None
     assert len(serial.seen) == 1
 

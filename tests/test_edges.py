@@ -297,11 +297,11 @@ def test_a_verdict_leaves_a_comparison_to_the_other_side_where_it_knows_nothing(
     assert Verdict("scales", "") == ANY
 
 
-def partial(serial=(), cell=()):
+def partial(serial=(), cell=(), hand_over=0.016):
     """The reason of a cell that gains 1.25x, whose observations and those of the serial one are as given."""
     serial = [observation(n, wall=1.0, **dict(serial)) for n in range(1, 13)]
     seen = [observation(n, wall=0.8, **{"cores": 1.25} | dict(cell)) for n in range(1, 13)]
-    found = judge(seen, serial, Situation(2, 2.0, shares_gil=False, unit="processes", hand_over=0.016)).verdict
+    found = judge(seen, serial, Situation(2, 2.0, shares_gil=False, unit="processes", hand_over=hand_over)).verdict
     assert found.word == "partial"
     return found.reason
 
@@ -636,10 +636,7 @@ def test_a_starved_cell_has_no_speed_up_although_all_its_rounds_were_quiet():
 
 
 def test_handing_over_takes_no_more_than_all_of_the_time():
-    serial = [observation(n, wall=1.0) for n in range(1, 13)]
-    seen = [observation(n, wall=0.8, cores=1.25) for n in range(1, 13)]
-    found = judge(seen, serial, Situation(2, 2.0, shares_gil=False, hand_over=4.0))
-    assert found.verdict.reason.startswith("handing the tasks over takes up to 100% of the time")
+    assert partial(hand_over=4.0).startswith("handing the tasks over takes up to 100% of the time")
 
 
 def test_quiet_is_what_leaves_nearly_all_of_the_cpus_and_gets_them():

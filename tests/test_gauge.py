@@ -101,34 +101,34 @@ def test_without_threads_there_is_no_reading(monkeypatch):
 # ---- who sits a round out
 
 
-def cell(quiet, gauged=2, strategy="processes", **changes):
+def cell(quiet, most_cores=1.9, strategy="processes", **changes):
     job = SimpleNamespace(implementation="x", fine=True, batched=True)
     seen = [observation(number) for number in range(1, quiet + 1)]
-    return RunningCell(job, strategies[strategy], 2, cpus=2.0, gauged=gauged, seen=seen, **changes)
+    return RunningCell(job, strategies[strategy], 2, 2.0, most_cores=most_cores, seen=seen, **changes)
 
 
 def test_who_is_ahead_sits_most_rounds_out():
     ahead, behind, serial = cell(COMFORTABLE + 9), cell(COMFORTABLE - 5), cell(50, strategy="serial")
     order = [serial, ahead, serial, behind, serial]
-    rounds = [ahead in in_need(order, number, 2.0) for number in range(1, 4 * ALL_AGAIN + 1)]
+    rounds = [ahead in in_need(order, number) for number in range(1, 4 * ALL_AGAIN + 1)]
     assert rounds == ([True] * 2 + [False] * 2 * (ALL_AGAIN - 1)) * 2
     for number in range(1, 9):
-        assert behind in in_need(order, number, 2.0)
-        assert serial in in_need(order, number, 2.0)
+        assert behind in in_need(order, number)
+        assert serial in in_need(order, number)
 
 
 def test_one_cpu_is_needed_less_often_once_there_is_an_interval():
     several = cell(COMFORTABLE)
     for quiet, often in ((MIN_ROUNDS - 1, [True] * 8), (MIN_ROUNDS, [True, True, False, False] * 2)):
-        one = cell(quiet, gauged=0)
-        assert [one in in_need([one, several], number, 2.0) for number in range(1, 9)] == often
-    alone = cell(COMFORTABLE, gauged=0)
-    assert all(alone in in_need([alone], number, 2.0) for number in range(1, 9))
+        one = cell(quiet, most_cores=1.0)
+        assert [one in in_need([one, several], number) for number in range(1, 9)] == often
+    alone = cell(COMFORTABLE, most_cores=1.0)
+    assert all(alone in in_need([alone], number) for number in range(1, 9))
 
 
 def test_a_cell_that_failed_holds_nobody_back():
     failed, fine = cell(0, error="it failed"), cell(COMFORTABLE + 2)
-    assert all(fine in in_need([failed, fine], number, 2.0) for number in range(1, 9))
+    assert all(fine in in_need([failed, fine], number) for number in range(1, 9))
 
 
 # ---- what a session makes of it
@@ -159,7 +159,7 @@ def test_the_worse_reading_counts(session, monkeypatch):
     running = cell(0, most_cores=1.9)
     assert turns(session, running, (1.0, 0.5), monkeypatch)
     assert running.observations[-1].granted == 0.5
-    assert running.quiet(2.0) == 0
+    assert running.quiet == 0
     assert turns(session, running, (0.9, 1.0), monkeypatch)
     assert running.observations[-1].granted == 0.9
     assert turns(session, running, (None, None), monkeypatch)

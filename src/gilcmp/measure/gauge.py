@@ -16,7 +16,7 @@ from gilcmp.measure.strategies import strategies
 LOOP = 0.002  # seconds that a reference loop takes, about
 FIRST = 10  # readings that are taken before the first one that is used
 BEST = 0.95  # the quantile of all readings that is what the machine gives when nobody disturbs it
-TRIES = 3
+TRIES = 3  # runs of the loops for one reading, at most
 SHARED = 0.1  # of the time: so long a wait for a core means that two loops had one CPU
 PATIENCE = 0.02  # seconds for which a turn may wait for its CPUs
 

@@ -19,7 +19,7 @@ from gilcmp.saved.run import CellRecord
 class RunningCell:
     """One cell while it is measured: its job, where it runs, and what was observed so far.
 
-    `readings` are the gauge's, for `gauged` threads, by round: the worse of before and after the cell.
+    `readings` are the gauge's by round, for as many threads as the cell wants CPUs: the worse of before and after it.
     """
 
     job: Job
@@ -29,7 +29,6 @@ class RunningCell:
     shares_gil: bool = False
     gauge: Gauge | None = None
     readings: dict[int, float] = field(factory=dict)
-    gauged: int = 0
     most_cores: float = 0.0
     gil_held: float | None = None
     error: str | None = None
@@ -49,19 +48,23 @@ class RunningCell:
 
     @property
     def wants(self) -> int:
-        """How many CPUs its workers keep busy at once, if they get them: one where they wait or take turns."""
-        return self.workers if self.most_cores > ONE_AT_A_TIME else 1
+        """How many CPUs its workers keep busy at once, if they get them: one where they wait or take turns.
 
-    def quiet(self, cpus: float) -> int:
+        Once there are readings it stays as it is: the most CPUs that were ever busy can only grow.
+        """
+        return min(self.workers, int(self.cpus)) if self.most_cores > ONE_AT_A_TIME else 1
+
+    @property
+    def quiet(self) -> int:
         """How many of its rounds count."""
-        return sum(is_quiet(seen, self.workers, cpus) and got_its_cpus(seen) for seen in self.observations)
+        return sum(is_quiet(seen, self.workers, self.cpus) and got_its_cpus(seen) for seen in self.observations)
 
     @property
     def observations(self) -> list[Observation]:
         """What was observed, with the share of its CPUs that the machine gave, as far as is known by now."""
         if self.gauge is None or not self.readings:
             return list(self.seen)
-        shares = {number: self.gauge.share(reading, self.gauged) for number, reading in self.readings.items()}
+        shares = {number: self.gauge.share(reading, self.wants) for number, reading in self.readings.items()}
         return [evolve(seen, granted=shares.get(seen.round)) for seen in self.seen]
 
     @property
@@ -136,23 +139,23 @@ def orders(cells: Sequence[RunningCell], seed: int) -> Iterator[list[RunningCell
         yield order[::-1]
 
 
-def in_need(order: Sequence[RunningCell], number: int, cpus: float) -> list[RunningCell]:
+def in_need(order: Sequence[RunningCell], number: int) -> list[RunningCell]:
     """Return the turns of a round, without the cells that can do with fewer rounds than others.
 
     Cells that need one CPU, whose times hardly scatter, sit every other pair of rounds out where others need several
     at once; cells that are ahead of others by their quiet rounds sit most rounds out. What a cell needs and how many
     quiet rounds it has depends on what comes from outside, not on what was measured: this chooses no values.
     """
-    quiet = {id(cell): cell.quiet(cpus) for cell in order if not cell.is_serial and not cell.error}
     pair = (number - 1) // 2  # orders come in mirrored pairs
+    quiet = {id(cell): cell.quiet for cell in order if not cell.is_serial and not cell.error}
     if pair % ALL_AGAIN == 0 or not quiet:
         return list(order)
     enough = max(COMFORTABLE, min(quiet.values()) + AHEAD)
-    often = MIN_ROUNDS if pair % 2 and any(cell.gauged for cell in order) else enough
-    return [cell for cell in order if quiet.get(id(cell), 0) < (enough if cell.gauged else often)]
+    often = MIN_ROUNDS if pair % 2 and any(cell.wants > 1 for cell in order) else enough
+    return [cell for cell in order if quiet.get(id(cell), 0) < (enough if cell.wants > 1 else often)]
 
 
-def note(turns: Sequence[tuple[RunningCell, Observation | None]], foreign: float) -> None:
+def note(turns: Sequence[tuple[RunningCell, Observation]], foreign: float) -> None:
     """Record the observations of a round's turns, during which others kept `foreign` CPUs busy.
 
     A serial cell that had several turns is noted as their mean. Any other cell is noted with the serial time of the
@@ -160,12 +163,10 @@ def note(turns: Sequence[tuple[RunningCell, Observation | None]], foreign: float
     """
     serial_turns: dict[int, tuple[RunningCell, list[Observation]]] = {}
     for number, (cell, observation) in enumerate(turns):
-        if observation is None:
-            continue
         if cell.is_serial:
             serial_turns.setdefault(id(cell), (cell, []))[1].append(observation)
             continue
-        beside = [seen for other, seen in turns[max(0, number - 1) : number + 2] if seen and other.is_serial_of(cell)]
+        beside = [seen for other, seen in turns[max(0, number - 1) : number + 2] if other.is_serial_of(cell)]
         serial = cell.passes * (beside[0].wall + beside[1].wall) / 2 if len(beside) == 2 else None
         cell.seen.append(evolve(observation, foreign=foreign, serial=serial))
     for cell, seen_in_turns in serial_turns.values():

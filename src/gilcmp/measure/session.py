@@ -168,10 +168,11 @@ class Session:
         """Calibrate a kernel's cells and run each for a first time."""
         self._tell("calibrating")
         cells = []
+        cpus = self._environment.cpus
         for job in make_jobs(work, self._request.seed, self._request.n_tasks):
-            cells.append(RunningCell(job, strategies["serial"], 1))
+            cells.append(RunningCell(job, strategies["serial"], 1, cpus))
             cells += [
-                RunningCell(job, strategy, n, cpus=self._environment.cpus, gauge=self._gauge)
+                RunningCell(job, strategy, n, cpus, gauge=self._gauge)
                 for strategy in self._request.strategies
                 for n in self._request.workers
             ]
@@ -199,7 +200,7 @@ class Session:
         """Run the cells in turns; a round that does not end counts for none of them."""
         bystanders = Bystanders()
         turns: list[tuple[RunningCell, Observation]] = []
-        for cell in in_need(order, number, self._environment.cpus):
+        for cell in in_need(order, number):
             if cell.is_serial and turns and turns[-1][0] is cell:
                 continue  # what should have stood between two turns of the serial cell was left out
             observation = self._turn(cell, number)
@@ -209,10 +210,9 @@ class Session:
 
     def _turn(self, cell: RunningCell, number: int) -> Observation | None:
         """Run a cell once, when the CPUs that it wants are there, and note whether they still were afterwards."""
-        wants = min(cell.wants, int(self._environment.cpus))
+        wants = cell.wants
         if wants < 2 or cell.error:
             return self._once(cell, number)
-        cell.gauged = wants
         # rounds come first: without six of them nothing can be said
         before = self._gauge.read(wants) if len(cell.seen) < MIN_ROUNDS else self._gauge.wait(wants)
         if before and self._gauge.share(before, wants) < GRANTED and len(cell.seen) >= COMFORTABLE:
@@ -263,7 +263,7 @@ class Session:
 
     def enough(self, cells: Sequence[RunningCell]) -> bool:
         """Tell whether further rounds of these cells would hardly narrow their intervals."""
-        return all(cell.error or cell.quiet(self._environment.cpus) >= ENOUGH for cell in cells)
+        return all(cell.error or cell.quiet >= ENOUGH for cell in cells)
 
 
 @define
