@@ -22,6 +22,7 @@ import gilcmp
 import tasks
 from conftest import observation
 from gilcmp import kernels
+from gilcmp.judge.verdict import MIN_ROUNDS
 from gilcmp.measure.jobs import Job, make_jobs
 from gilcmp.measure.request import KernelWork, implementation_names
 from gilcmp.measure.running import RunningCell, note
@@ -42,8 +43,8 @@ def test_every_cell_is_measured_and_checked():
         for strategy in ("threads", "processes"):
             assert {("pi", name, strategy, 1), ("pi", name, strategy, 2)} <= keys
     assert len(found) == len(keys) == 4 * 5
-    rounds = {tuple(seen.round for seen in cell.rounds) for cell in found}
-    assert len(rounds) == 1, "every round runs every cell"
+    rounds = {tuple(seen.round for seen in cell.rounds)[:MIN_ROUNDS] for cell in found}
+    assert len(rounds) == 1, "every round runs every cell, until a cell has enough of them to sit out"
     assert found.complete
     for cell in found:
         assert cell.error is None
