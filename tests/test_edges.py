@@ -612,7 +612,8 @@ TURNS = {"cores": 1.0, "blocked": 0.98, "gil_held": 0.98}
         ([1.7], {"cores": 0.5, "blocked": 0.5}, "scales", "the threads waited side by side, 25% of the time"),
         ([1.7], {"cores": 1.0, "blocked": 0.5}, "scales", "1.00 of 2 CPUs were busy with it"),
         ([1.15, 1.3], {}, "too noisy", "between 1.15x and 1.30x: a longer budget may tell"),
-        ([1.3, 1.7], {}, "too noisy", "between 1.30x and 1.70x: a longer budget may tell"),
+        ([1.3, 1.7], {}, "faster", "at least 1.30x; whether it reaches 1.70x and scales is open"),
+        ([1.16, 1.71], {}, "faster", "at least 1.16x; whether it reaches 1.70x and scales is open"),
         ([1.16, 1.69], {}, "partial", None),
         (
             [1.3],

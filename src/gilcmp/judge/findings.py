@@ -104,4 +104,4 @@ def _without_figures(cells: Sequence[Cell]) -> list[str]:
 
 
 def _times(cell: Cell) -> str:
-    return f"{cell.speedup.value:.2f}x"
+    return f"at least {cell.speedup.low:.2f}x" if cell.verdict == "faster" else f"{cell.speedup.value:.2f}x"

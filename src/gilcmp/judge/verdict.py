@@ -31,6 +31,7 @@ THREADS_OF_ITS_OWN = 0.25  # CPUs kept busy besides the workers, from which on t
 TONES = {
     "scales": "good",
     "partial": "fair",
+    "faster": "fair",
     "GIL-bound": "bad",
     "serialised": "bad",
     "slower": "bad",
@@ -239,14 +240,30 @@ def _word(
             return _in_turns(cores, situation)
         if speedup.low >= SLOWER:
             return Verdict("no gain", _where_it_went(quiet, partners, situation, ideal))
-    if speedup.low >= SCALES * ideal:
-        if cores < 0.5 * min(workers, situation.cpus):
-            share = sum(cell.blocked for cell in quiet) / sum(cell.wall for cell in quiet) / workers
-            return Verdict("scales", f"the {unit} waited side by side, {share:.0%} of the time")
-        return Verdict("scales", f"{cores:.2f} of {min(workers, situation.cpus):g} CPUs were busy with it")
-    if speedup.low > NO_GAIN and speedup.high < SCALES * ideal:
-        return Verdict("partial", _where_it_went(quiet, partners, situation, ideal))
+    if speedup.low > NO_GAIN:
+        return _faster(speedup, quiet, partners, situation, ideal)
     return Verdict("too noisy", f"between {speedup.low:.2f}x and {speedup.high:.2f}x: a longer budget may tell")
+
+
+def _faster(
+    speedup: Estimate,
+    quiet: Sequence[Observation],
+    partners: Sequence[Observation],
+    situation: Situation,
+    ideal: float,
+) -> Verdict:
+    """Say how much of the ideal a cell reaches that surely gains, if the interval tells."""
+    scales = SCALES * ideal
+    if speedup.high < scales:
+        return Verdict("partial", _where_it_went(quiet, partners, situation, ideal))
+    if speedup.low < scales:
+        return Verdict("faster", f"at least {speedup.low:.2f}x; whether it reaches {scales:.2f}x and scales is open")
+    wanted = min(situation.workers, situation.cpus)
+    cores = middle([cell.cores for cell in quiet])
+    if cores < 0.5 * wanted:
+        share = sum(cell.blocked for cell in quiet) / sum(cell.wall for cell in quiet) / situation.workers
+        return Verdict("scales", f"the {situation.unit} waited side by side, {share:.0%} of the time")
+    return Verdict("scales", f"{cores:.2f} of {wanted:g} CPUs were busy with it")
 
 
 def _in_turns(cores: float, situation: Situation) -> Verdict:
