@@ -3,6 +3,7 @@
     python benchmarks/precision.py intervals [--runs 100] [--budget 10] [--beside quiet busy bursts]
     python benchmarks/precision.py words [--runs 200] [--budget 2] [--busy 1 2]
     python benchmarks/precision.py probes [--runs 400] [--budget 2] [--busy 1 2]
+    python benchmarks/precision.py suites [--runs 20] [--busy 1]
 
 ``intervals``: comparisons of six cells. Where the ratio must be 1, the same work is run by an executor as serial as the
 serial cell (A/A). What must be 2 is native work that takes a known time by the clock, in two threads. Beside them
@@ -14,6 +15,9 @@ processes: how often each word came. ``starved`` and ``too noisy`` are right wor
 
 ``probes``: calls that hold the lock for a known share of their CPU time, beside busy processes on every CPU: how many
 were decided, how many wrongly, and how far off the share was.
+
+``suites``: the test suite of an extension that is written in C, Cython and with pybind11 (``tests/extension``), beside
+busy processes: how many of its tests were decided, and how many wrongly.
 """
 
 from __future__ import annotations
@@ -23,15 +27,20 @@ import concurrent.futures
 import contextlib
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -247,6 +256,31 @@ def probes(arguments: argparse.Namespace) -> None:
     CONSOLE.print(table)
 
 
+def suites(arguments: argparse.Namespace) -> None:
+    table = Table("busy processes", "test", "outcomes", "decided", "wrong")
+    source = Path(__file__).parents[1] / "tests" / "extension"
+    with tempfile.TemporaryDirectory() as folder:
+        built = shutil.copytree(source, Path(folder, "extension"))
+        subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=built, check=True)
+        report = built / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark",
+                   f"--junitxml={report}", "check_extension.py"]  # fmt: skip
+        for number in arguments.busy:
+            outcomes: dict[str, Counter[str]] = {}
+            with beside("busy", number):
+                for _ in track(range(arguments.runs), f"suites, {number} busy", console=ERRORS):
+                    subprocess.run(command, cwd=built, check=False, capture_output=True)
+                    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  # our own pytest wrote it
+                        outcome = next((child.tag for child in case if child.tag in ("failure", "skipped")), "passed")
+                        outcomes.setdefault(case.get("name", ""), Counter())[outcome] += 1
+            for name, counted in outcomes.items():
+                wrong = counted["passed" if "_fails" in name else "failure"]
+                listed = ", ".join(f"{word} {n}" for word, n in counted.most_common())
+                decided = counted.total() - counted["skipped"]
+                table.add_row(str(number), escape(name), listed, f"{decided} of {counted.total()}", str(wrong))
+    CONSOLE.print(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     questions = parser.add_subparsers(required=True)
@@ -255,6 +289,10 @@ def main() -> None:
     asked.add_argument("--budget", type=float, default=10.0)
     asked.add_argument("--beside", nargs="+", choices=["quiet", "busy", "bursts"], default=["quiet", "busy", "bursts"])
     asked.set_defaults(answer=intervals)
+    asked = questions.add_parser("suites")
+    asked.add_argument("--runs", type=int, default=20)
+    asked.add_argument("--busy", nargs="+", type=int, default=[1])
+    asked.set_defaults(answer=suites)
     for name, answer, runs in (("words", words, 200), ("probes", probes, 400)):
         asked = questions.add_parser(name)
         asked.add_argument("--runs", type=int, default=runs)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import gilcmp
 from conftest import busy_machine
 from gilcmp import AtlasError
+from gilcmp.base.statement import execute
 from gilcmp.probing.probe_result import OPEN
 from test_cli import call, process
 
@@ -80,7 +81,7 @@ def probed(source, statement):
     groups = module._read(source)[1]
     group = next(group for group in groups if statement in group.statements)
     namespace = {"__name__": "__main__"}
-    module.execute(group.setup, "<setup>", namespace)
+    execute(group.setup, "<setup>", namespace)
     for _ in range(5):
         entry = module._entry(group.name, statement, namespace, None, 0.2)
         if entry.error or entry.probe.verdict not in OPEN:

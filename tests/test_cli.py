@@ -94,6 +94,40 @@ def test_a_function_that_raises_is_told_in_one_last_line():
     assert done.stderr.splitlines()[-1].startswith("gilcmp: TypeError: double() missing 1 required")
 
 
+def test_what_is_compared_can_be_a_statement_or_in_a_script(tmp_path):
+    script = tmp_path / "some_script.py"
+    script.write_text("def main():\n    return 1\n\ndef other():\n    return 2\n")
+    for work, name in (
+        (["sum(data)", "-s", "data = [1, 2]"], "sum(data)"),
+        ([f"{script}:other"], "other"),
+        ([str(script)], str(script)),
+    ):
+        done = process("compare", *work, "--strategy", "threads,processes", "--workers", "1", "--tasks", "4",
+                       "--budget", "300ms", "-o", "-")  # fmt: skip
+        assert done.returncode in (0, 3), done.stderr
+        cells = json.loads(done.stdout)["cells"]
+        assert {cell["implementation"] for cell in cells} == {name}
+        assert [cell["error"] for cell in cells] == [None] * 3
+
+
+def test_the_current_folder_is_on_the_path_for_statements_as_for_timeit(tmp_path):
+    (tmp_path / "here_alone.py").write_text("def f():\n    pass\n")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "gilcmp", "probe", "f()", "-s", "from here_alone import f", "--budget", "20ms"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode in (0, 3), done.stderr) == (True, "")
+
+
+def test_a_name_that_is_missing_is_told_with_the_option_that_makes_it(capsys):
+    code, _, err = call(capsys, "probe", "missing(1)", "--budget", "20ms")
+    assert (code, err) == (
+        2,
+        "gilcmp: missing(1): NameError: name 'missing' is not defined "
+        "(-s makes names: -s 'from module import missing')\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -116,8 +150,13 @@ def test_a_function_that_raises_is_told_in_one_last_line():
         (["compare", "--seed", "x"], "seed"),
         (["compare", "json:nothing"], "json:nothing: AttributeError"),
         (["compare", "no_such_module:f"], "ModuleNotFoundError"),
-        (["compare", ":f"], "package.module:function"),
-        (["compare", "json:dumps", "pi"], "one function at a time"),
+        (["compare", ":f"], "SyntaxError"),
+        (["compare", "json:dumps", "pi"], "kernels are compared by themselves, got 'pi' with functions"),
+        (["compare", "f(1)", "--python", sys.executable], "no statements"),
+        (["compare", "x = 1", "-s", "1 / 0"], "'x = 1': ZeroDivisionError: division by zero"),
+        (["compare", "no/such/file.py"], "'no/such/file.py' is no file"),
+        (["compare", "no-module.py:f"], "is no file"),
+        (["threshold", "x ="], "'x =': SyntaxError"),
         (["compare", "sys:path"], "sys:path must be callable, got list"),
         (["compare", "-o", "/no/such/folder/run.json"], "cannot be written"),
         (["compare", "-o", "."], "cannot be written: . is a directory"),

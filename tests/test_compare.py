@@ -300,7 +300,7 @@ def test_a_round_is_measured_however_small_the_budget():
         ({"workers": [1.5]}, "workers must be an integer, got float"),
         ({"budget": 0}, "budget must be from 1e-06"),
         ({"budget": float("nan")}, "budget must be from 1e-06"),
-        ({"budget": "10"}, "budget must be a number of seconds, got '10'"),
+        ({"budget": "10 s"}, "budget must be seconds, or a time such as '20s', '500ms' or '2m', got '10 s'"),
         ({"budget": True}, "budget must be a number of seconds"),
         ({"seed": -1}, "seed must be from 0"),
         ({"size": "huge"}, "size must be small, medium, large or a number, got 'huge'"),
@@ -459,13 +459,13 @@ def test_an_unguarded_script_is_told_what_it_lacks(tmp_path):
     assert done.stdout.count("\n") == 1, "the workers must not measure anything themselves"
 
 
-def test_without_a_sampler_the_cells_are_measured_and_their_lock_is_unknown(monkeypatch):
+def test_without_a_recorder_the_cells_are_measured_and_their_lock_is_unknown(monkeypatch):
     """No thread to be had for it, or an interpreter whose lock cannot be watched."""
 
     def refuse(*_):
-        raise MemoryError("no memory, or no thread, for the sampler")
+        raise MemoryError("no memory, or no thread, for the recorder")
 
-    monkeypatch.setattr("gilcmp.watch._gil.Sampler", refuse)
+    monkeypatch.setattr("gilcmp.watch._gil.Recorder", refuse)
     found = gilcmp.compare("count", implementations=["cython_gil"], strategies="threads", **QUICK)
     assert found["threads", 2].rounds
     assert found["threads", 2].record.gil_held is None

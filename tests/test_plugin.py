@@ -102,9 +102,67 @@ def test_the_marker_watches_methods_of_unittest_as_well(pytester):
     result.stdout.fnmatch_lines(["*test_bad released the GIL for *, it should for at least 50%*"])
 
 
+@needs_gil
+def test_the_marker_counts_the_threads_that_a_test_starts(pytester):
+    result = outcomes(
+        pytester,
+        """
+        import threading
+        import pytest
+        from gilcmp.testing import hold_gil, release_gil
+
+        def work_in_a_thread(work):
+            thread = threading.Thread(target=work, args=(0.2,))
+            thread.start()
+            thread.join()
+
+        @pytest.mark.releases_gil
+        def test_good():
+            work_in_a_thread(release_gil)
+
+        @pytest.mark.releases_gil
+        def test_bad():
+            work_in_a_thread(hold_gil)
+        """,
+    )
+    assert "FAILED *test_good*" not in result.stdout.str()
+    if not result.parseoutcomes().get("failed"):
+        busy_machine("test_bad was skipped as well")
+    result.stdout.fnmatch_lines(["*.py:14: test_bad released the GIL for *, it should for at least 90%*"])
+
+
+SHORT = """
+    import unittest
+    import pytest
+    from gilcmp.testing import assert_releases_gil
+
+    @pytest.mark.releases_gil
+    def test_short():
+        pass
+
+    class Tests(unittest.TestCase):
+        @pytest.mark.releases_gil
+        def test_method(self):
+            pass
+
+    def test_assertion(monkeypatch):
+        monkeypatch.setattr("gilcmp.probing.probe.MIN_SAMPLES", 10**9)
+        assert_releases_gil(len, "", budget=0.02)
+    """
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"), [((), "skipped"), (("--gil-busy=fail",), "failed"), (("--gil-busy=xfail",), "xfailed")]
+)
+def test_what_cannot_be_told_is_reported_at_the_tests_own_line(pytester, options, outcome):
+    result = outcomes(pytester, SHORT, "-rs", *options)
+    result.assert_outcomes(**{outcome: 3})
+    if outcome == "skipped":
+        for line in (5, 10, 16):
+            result.stdout.fnmatch_lines([f"SKIPPED*.py:{line}: cannot tell whether *"])
+
+
 def test_a_short_test_is_skipped_with_the_reason(pytester):
-    if not gilcmp.environment().gil_enabled:
-        pytest.skip("without a GIL every test passes the marker")
     result = outcomes(
         pytester,
         """
@@ -150,7 +208,7 @@ def test_the_fixture_probes(pytester):
 
 
 def test_a_wrong_marker_is_told(pytester):
-    wrong = ("at_least=2", "'much'", "least=1", "0.5, 0.6")
+    wrong = ("at_least=2", "'much'", "least=1", "0.5, 0.6", "0.5, 'skip', 1", "on_busy='ignore'")
     tests = "".join(
         f"""
         @pytest.mark.releases_gil({arguments})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 import math
 import subprocess
 import sys
 import threading
+from functools import partial
 from importlib import import_module
 from unittest import SkipTest
 
@@ -18,7 +20,13 @@ from conftest import busy_machine
 from gilcmp import Estimate, Probe, Stall
 from gilcmp.experiments.claim import count_down
 from gilcmp.judge.verdict import Verdict
-from gilcmp.testing.assertions import assert_max_stall, assert_releases_gil, hold_gil, release_gil
+from gilcmp.testing.assertions import (
+    assert_import_keeps_gil_off,
+    assert_max_stall,
+    assert_releases_gil,
+    hold_gil,
+    release_gil,
+)
 from test_cli import call, process
 
 module = import_module("gilcmp.probing.probe")
@@ -56,7 +64,7 @@ def found(held=1.0, time=0.01, usable=math.nan, stall=0.01, **changes):
         (found(held=Estimate(0.5, 0.11, 0.89, 64)), None, "releases partly"),
         (found(held=1.0), True, "holds, yields"),
         (found(held=1.0), False, "holds, blocks"),
-        (found(held=1.0, time=1e-6), None, "holds"),
+        (found(held=1.0, time=1e-6), None, "holds, briefly"),
         (found(held=1.0), None, "holds"),
         (found(held=0.002, usable=math.nan), None, "releases"),
     ],
@@ -85,7 +93,7 @@ def watch(samples=1000, dropped=0.0, held=0.5):
         "longest_hold": 0.01, "hand_overs": 100, "switches": 200, "releases": [0.01] * 100, "n_releases": 100,
         "segments": [(held * seen / 64, seen / 64)] * 64,
     }  # fmt: skip
-    return module._Watch(100, 0.01, counts, [])
+    return module._Watch(100, 0.01, 1.0, counts, [])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +101,7 @@ def watch(samples=1000, dropped=0.0, held=0.5):
 )
 def test_what_was_not_seen_has_no_figures(seen, word):
     """No core for the sampler, or few looks: no share is printed that looks like a finding."""
-    result = module._concluded("f", None, seen, seen, seen, 1e-5)
+    result = module._concluded("f", seen, seen, seen, 1e-5, lambda: None)
     if word is None:
         assert result.held.value == 0.5
         assert result.verdict == ("releases partly" if GIL else "no GIL")
@@ -233,12 +241,114 @@ def test_probes_can_be_nested():
     assert gilcmp.probe(outer, budget=0.05).calls >= 1
 
 
+# ---- calls that cannot just be repeated
+
+
+@pytest.mark.parametrize("calls", [1, 7])
+def test_so_many_calls_and_no_more(calls):
+    seen = []
+
+    def work():
+        seen.append(1)
+        hold_gil(0.001)
+
+    assert gilcmp.probe(work, budget="1s", calls=calls).calls == calls == len(seen)
+
+
+def test_each_call_gets_arguments_of_its_own_and_gives_them_back():
+    made, used, returned = [], [], []
+
+    def setup():
+        made.append([len(made)])
+        return (made[-1],)
+
+    def work(listed, *, key):
+        used.append(listed)
+        listed.append(key)
+
+    measured = gilcmp.probe(work, budget=0.1, setup=setup, teardown=returned.append, key="x")
+    assert measured.calls <= len(used)
+    assert used == made == returned
+    assert [listed[0] for listed in used] == list(range(len(used)))
+    assert all(len(listed) == 2 for listed in used)
+
+
+def test_setup_may_leave_the_arguments_as_they_are():
+    seen = []
+    gilcmp.probe(seen.append, 5, budget=0.05, setup=lambda: None)
+    assert set(seen) == {5}
+
+
+@needs_gil
+def test_what_setup_and_teardown_do_does_not_count():
+    """Calls that release between strangers that hold, and the other way round."""
+
+    def probed(call, strangers):
+        for _ in range(5):
+            measured = gilcmp.probe(
+                call, 0.002, budget=1, setup=lambda: strangers(0.002), teardown=lambda _: strangers(0.002)
+            )
+            if measured.verdict not in probe_result.OPEN:
+                return measured
+        return busy_machine(measured.verdict.reason)
+
+    freed = probed(release_gil, hold_gil)
+    assert freed.held.value < 0.1
+    assert freed.time < 0.02
+    assert probed(hold_gil, release_gil).held.value > 0.9
+
+
+def test_a_teardown_is_called_for_a_call_that_raises_as_well():
+    returned = []
+    with pytest.raises(ZeroDivisionError):
+        gilcmp.probe(lambda n: 1 / n, budget=0.05, setup=lambda: (0,), teardown=returned.append)
+    assert returned == [0]
+
+
+def test_what_a_call_may_raise_is_no_error():
+    assert gilcmp.probe(int, "x", budget=0.05, raises=ValueError).calls > 1
+    assert gilcmp.probe(int, "x", budget=0.05, raises=(KeyError, ValueError), setup=lambda: None).calls > 1
+    with pytest.raises(ValueError, match="invalid literal"):
+        gilcmp.probe(int, "x", budget=0.05, raises=KeyError)
+
+
+def test_a_call_that_fails_the_second_time_says_that_it_is_repeated():
+    listed = [1]
+    with pytest.raises(IndexError) as failed:
+        gilcmp.probe(listed.pop, budget=0.05)
+    assert "setup=… makes new arguments" in failed.value.__notes__[0]
+    with pytest.raises(IndexError) as failed:
+        gilcmp.probe([].pop, budget=0.05)
+    assert not hasattr(failed.value, "__notes__")
+
+
+@pytest.mark.parametrize(
+    ("func", "name"),
+    [
+        (len, "len"),
+        (json.dumps, "json.dumps"),
+        (partial(json.loads, "1"), "json.loads"),
+        (math.sqrt, "math.sqrt"),
+        (decimal.Decimal("1").sqrt, "Decimal.sqrt"),
+    ],
+)
+def test_callables_have_the_names_that_their_users_know(func, name):
+    assert module.name_of(func) == name
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
         ((7,), {}, "func must be callable, got int"),
         ((len, ""), {"budget": 0}, "budget must be from 0.01 to 3600"),
-        ((len, ""), {"budget": "1"}, "budget must be a number of seconds"),
+        ((len, ""), {"budget": "soon"}, "budget must be seconds, or a time such as '20s', '500ms' or '2m', got 'soon'"),
+        ((len, ""), {"budget": []}, "budget must be a number of seconds"),
+        ((len,), {"setup": 7}, "setup must be callable, got int"),
+        ((len,), {"setup": list}, "setup must return a tuple of arguments, or None, got list"),
+        ((len,), {"teardown": "x"}, "teardown must be callable, got str"),
+        ((len, ""), {"calls": 0}, "calls must be from 1"),
+        ((len, ""), {"calls": 1.5}, "calls must be an integer, got float"),
+        ((len, ""), {"raises": (ValueError, 7)}, "raises must be an exception type or a tuple of them, got 7"),
         ((len, ""), {"budget": float("nan")}, "budget must be from"),
     ],
 )
@@ -248,7 +358,7 @@ def test_bad_arguments(arguments, options, message):
 
 
 def test_a_lock_that_cannot_be_watched_is_refused(monkeypatch):
-    def refuse(*arguments):
+    def refuse(*_, **__):
         raise RuntimeError("the GIL cannot be watched: another layout")
 
     monkeypatch.setattr(module._gil, "Sampler", refuse)
@@ -299,6 +409,7 @@ def test_the_interval_decides_not_the_value(measured):
     assert_releases_gil(len, at_least=0.9)
 
 
+@needs_gil
 def test_assert_max_stall(measured):
     measured += [judged("holds, blocks", stall=0.5), judged("releases", stall=0.001)]
     assert_max_stall(len, seconds=0.01)  # a single bad try is the machine's
@@ -315,10 +426,61 @@ def test_a_starved_machine_skips_after_three_tries(measured):
     assert_releases_gil(len)
 
 
+@pytest.mark.parametrize(
+    ("on_busy", "raised"), [("skip", SkipTest), ("fail", AssertionError), ("xfail", pytest.xfail.Exception)]
+)
+def test_what_is_done_on_a_busy_machine_can_be_chosen(measured, on_busy, raised):
+    measured += [judged("starved")] * 3
+    with pytest.raises(raised, match="cannot tell whether f releases the GIL: why"):
+        assert_releases_gil(len, on_busy=on_busy)
+    measured += [judged("starved")] * 3
+    with pytest.raises(ValueError, match="on_busy must be skip, fail or xfail, got 'ignore'"):
+        assert_releases_gil(len, on_busy="ignore")
+
+
+def test_a_failure_says_how_it_is_mended(measured):
+    measured.append(judged("holds, blocks", held=1.0, stall=0.5))
+    with pytest.raises(AssertionError) as failed:
+        assert_releases_gil(len)
+    for word in (
+        "500 ms (99 %)" if GIL else "detached",
+        "with nogil:",
+        "Py_BEGIN_ALLOW_THREADS",
+        "gil_scoped_release",
+        "detach",
+    ):
+        assert word in str(failed.value)
+    assert "\n" not in str(failed.value)
+
+
+FREE_THREADED = gilcmp.environment().free_threaded
+
+
+@pytest.mark.skipif(not FREE_THREADED, reason="needs a free-threaded build")
+def test_an_import_that_turns_the_gil_on_is_found(tmp_path, monkeypatch):
+    assert_import_keeps_gil_off("json")
+    assert_import_keeps_gil_off("gilcmp._kernels")
+    with pytest.raises(AssertionError, match="could not import nowhere: ModuleNotFoundError"):
+        assert_import_keeps_gil_off("nowhere")
+    # stands for an extension that says nothing about the GIL
+    (tmp_path / "silent.py").write_text("import sys; sys._is_gil_enabled = lambda: True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(AssertionError, match=r"importing silent turned the GIL on. .*Py_MOD_GIL_NOT_USED"):
+        assert_import_keeps_gil_off("silent")
+
+
+@pytest.mark.skipif(FREE_THREADED, reason="needs a build that cannot be without a GIL")
+def test_a_build_that_cannot_be_without_a_gil_skips_that():
+    with pytest.raises(SkipTest, match="cannot run without a GIL"):
+        assert_import_keeps_gil_off("json")
+    with pytest.raises(ValueError, match="module must be the name of a module, got ''"):
+        assert_import_keeps_gil_off("")
+
+
 def test_bad_limits():
     with pytest.raises(ValueError, match="at_least must be from 0 to 1, got 2"):
         assert_releases_gil(len, at_least=2)
-    with pytest.raises(ValueError, match="seconds must be above 0, got 0"):
+    with pytest.raises(ValueError, match="seconds must be from 1e-06"):
         assert_max_stall(len, seconds=0)
 
 
@@ -384,10 +546,33 @@ def test_wrong_probes_are_one_line(capsys, arguments, message):
     assert message in err
 
 
+@pytest.mark.skipif(GIL, reason="needs a build whose GIL is off")
+def test_without_a_gil_there_is_no_stall_to_assert():
+    with pytest.raises(SkipTest, match="nobody waits for it; assert_releases_gil tells"):
+        assert_max_stall(len, "", seconds=0.01)
+
+
+@pytest.mark.skipif(GIL, reason="needs a build whose GIL is off")
+def test_without_a_gil_a_long_call_must_detach():
+    for _ in range(5):
+        try:
+            with pytest.raises(AssertionError, match=r"was detached for 0\.\d% of its time .* at least 90%"):
+                assert_releases_gil(hold_gil, 0.01)
+            assert_releases_gil(release_gil, 0.01)
+            break
+        except SkipTest:
+            continue
+    else:
+        busy_machine("neither was decided")
+
+
+@needs_gil
 def test_where_nobody_asked_nothing_is_known_of_stalls(monkeypatch):
     """Nobody had to wait, since nobody asked: that is no pass."""
     nothing = found(stall=math.nan)
-    monkeypatch.setattr(testing, "decided", lambda *_: evolve(nothing, stall=Stall(math.nan, math.nan, math.nan, 0)))
+    monkeypatch.setattr(
+        testing, "decided", lambda *_, **__: evolve(nothing, stall=Stall(math.nan, math.nan, math.nan, 0))
+    )
     with pytest.raises(SkipTest, match="nobody asked for the GIL during it"):
         assert_max_stall(hold_gil, 1.0, seconds=0.01)
     monkeypatch.setattr(testing, "decided", lambda *_: found(stall=0.001))

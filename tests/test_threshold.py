@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from functools import partial
 from importlib import import_module
 
 import pytest
 
 import gilcmp
+from conftest import busy_machine
 from gilcmp.cli import main as cli
 from gilcmp.judge.estimate import Estimate
 from gilcmp.probing.threshold import Point, Threshold, _cheap_from, _sizes, _why_unknown, size_range
@@ -49,9 +51,11 @@ def test_sizes_cover_the_decades():
     def make(size):
         return partial(_gil.hold_gil, size * 1e-7)
 
-    sizes = _sizes(make, 2**40, 0.01)
+    times = _sizes(make, 2**40, 0.01)
+    sizes = list(times)
     assert sizes[0] == 1
-    assert sizes == sorted(set(sizes))
+    assert sizes == sorted(sizes)
+    assert list(times.values()) == sorted(times.values())
     assert sizes[-1] * 1e-7 >= 1e-3
     assert sizes[-1] * 1e-7 <= 0.01
 
@@ -84,7 +88,9 @@ def test_bad_arguments(arguments, error, message):
 @pytest.fixture
 def short(monkeypatch):
     """Three sizes instead of ten."""
-    monkeypatch.setattr(import_module("gilcmp.probing.threshold"), "_sizes", lambda make, most, longest: [1, 100, 2000])
+    monkeypatch.setattr(
+        import_module("gilcmp.probing.threshold"), "_sizes", lambda *_: {1: 1e-7, 100: 1e-5, 2000: 2e-4}
+    )
 
 
 @pytest.mark.usefixtures("short")
@@ -98,6 +104,35 @@ def test_a_pair_of_functions():
     text = str(found)
     assert "a release, uncontended" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.skipif(not gilcmp.environment().gil_enabled, reason="without a GIL nothing is held")
+def test_a_call_that_never_releases_needs_no_curve():
+    for _ in range(5):
+        found = gilcmp.threshold(lambda size: _gil.hold_gil(size * 1e-6), budget=1)
+        if not found.points:
+            break
+    else:
+        busy_machine("the probe could not say that the call holds")
+    assert math.isnan(found.parallel_from.value)
+    assert re.match(r"it holds the GIL for \d+% of a call of size \d+: holds", found.reason)
+    assert found.charts() == []
+    assert found.findings == [f"{found.name}: {found.reason}."]
+    assert str(found).count("beat one") == 1
+
+
+def test_a_statement_of_a_size(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["threshold", "zlib.crc32(data[:n])", "-s", "import zlib; data = bytes(10**8)", "--budget", "1s",
+                  "--json", "-"])  # fmt: skip
+    assert stop.value.code in (0, 3)
+    assert json.loads(capsys.readouterr().out)["name"] == "zlib.crc32(data[:n])"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["threshold", "f(n)", "--budget", "1s"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "gilcmp: f(n): NameError: name 'f' is not defined (-s makes names: -s 'from module import f')\n"
+    )
 
 
 @pytest.mark.usefixtures("short")

@@ -150,14 +150,20 @@ def test_processes_are_never_gil_bound():
 
 
 def test_another_lock_than_the_gil_is_called_so():
-    def with_lock(held):
-        return judged(1.0, at=evolve(THREADS, gil_held=held), cores=1.0, blocked=1.0).verdict
+    def with_lock(held, waited=None):
+        at = evolve(THREADS, gil_held=held, gil_waited=waited)
+        return judged(1.0, at=at, cores=1.0, blocked=1.0).verdict
 
     assert with_lock(0.97) == "GIL-bound"
     assert with_lock(0.04) == "serialised"
     assert "another lock" in with_lock(0.04).reason
     assert with_lock(None) == "serialised"
     assert "not looked at" in with_lock(None).reason
+    # short calls that release: held for three quarters of the time, and nothing else is waited for
+    assert with_lock(0.75, 0.9) == "GIL-bound"
+    assert with_lock(0.75, 0.1) == "serialised"
+    assert "10% of their waiting was for it" in with_lock(0.75, 0.1).reason
+    assert with_lock(0.97, 0.1) == "GIL-bound"  # without the other lock they would queue for this one
     asleep = judged(1.0, at=evolve(THREADS, gil_held=0.01), cores=0.01, blocked=1.99, serial=WAITING)
     assert asleep.verdict == "serialised"
 

@@ -7,7 +7,12 @@ say what is wrong.
 from __future__ import annotations
 
 import operator
-from typing import Any
+import re
+from typing import Any, TypeAlias
+
+Duration: TypeAlias = float | str  # seconds, or text such as "500ms"
+Exceptions: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
+DURATION_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0}
 
 # struct's letters for what the kernels take, in words; a buffer without a format holds unsigned bytes
 FORMATS = {"B": "uint8", "i": "int32", "f": "float32", "d": "float64"}
@@ -24,13 +29,31 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
     return number
 
 
+def seconds_in(text: str) -> float | None:
+    """Return the seconds that "20", "20s", "500ms", "200us" or "2m" stand for; None for other text."""
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s|m|)", text, re.ASCII)
+    return float(parts[1]) * DURATION_UNITS[parts[2]] if parts else None
+
+
 def duration(name: str, value: Any, low: float, high: float) -> float:
     """Return `value` as seconds in low..high; TypeError or ValueError say what is allowed."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    if not low <= value <= high:
+    seconds = seconds_in(value) if isinstance(value, str) else value
+    if seconds is None:
+        raise ValueError(f"{name} must be seconds, or a time such as '20s', '500ms' or '2m', got {value!r}")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise TypeError(f"{name} must be a number of seconds, or a time such as '500ms', got {value!r}")
+    if not low <= seconds <= high:
         raise ValueError(f"{name} must be from {low:g} to {high:g} seconds, got {value}")
-    return float(value)
+    return float(seconds)
+
+
+def exceptions(name: str, value: Any) -> tuple[type[BaseException], ...]:
+    """Return exception types as a tuple; TypeError says what is allowed."""
+    kinds = value if isinstance(value, tuple) else (value,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise TypeError(f"{name} must be an exception type or a tuple of them, got {kind!r}")
+    return kinds
 
 
 def between(low: float, below: float) -> Any:

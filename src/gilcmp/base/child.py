@@ -7,21 +7,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def python_command(*arguments: str, python: str = sys.executable) -> list[str]:
+def python_command(*arguments: str, python: str = sys.executable, x_options: bool = True) -> list[str]:
     """Return the command that runs Python with these arguments, as safely as this interpreter itself was started.
 
     The current folder is not searched for modules (``-P``): it may be a download, or hold a ``json.py`` of its own.
     The child ignores what this interpreter was told to ignore (``-I``, ``-E``, ``-s``). Only this interpreter
-    itself gets its ``-X`` options: another one may not know them.
+    itself gets its ``-X`` options, if wanted: another one may not know them.
     """
     options = ["-I"] if sys.flags.isolated else ["-P"]
     if not sys.flags.isolated:
         options += ["-E"] * bool(sys.flags.ignore_environment) + ["-s"] * bool(sys.flags.no_user_site)
-    if python == sys.executable:
+    if python == sys.executable and x_options:
         for name, value in sys._xoptions.items():
             options += ["-X", name if value is True else f"{name}={value}"]
     return [python, *options, *arguments]
@@ -50,8 +50,16 @@ class ChildError(RuntimeError):
     """A child interpreter failed, or took too long; the message holds its last word."""
 
 
-def ask(*arguments: str, python: str = sys.executable, timeout: float) -> Any:
+def ask(
+    *arguments: str,
+    python: str = sys.executable,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    x_options: bool = True,
+) -> Any:
     """Run Python with these arguments to its end, and return the JSON that it printed.
+
+    `env` and `x_options`: its environment, if another one, and whether it gets this interpreter's ``-X`` options.
 
     Raises
     ------
@@ -60,8 +68,8 @@ def ask(*arguments: str, python: str = sys.executable, timeout: float) -> Any:
     """
     try:
         done = subprocess.run(  # noqa: S603  # our own module, in an interpreter that was checked
-            python_command(*arguments, python=python),
-            capture_output=True, text=True, timeout=timeout, check=False,
+            python_command(*arguments, python=python, x_options=x_options),
+            capture_output=True, text=True, timeout=timeout, check=False, env=env,
         )  # fmt: skip
     except subprocess.TimeoutExpired:  # killed; what it had started ends with it, since its pipes do
         raise ChildError(f"it took longer than {timeout:.0f} s") from None

@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import click
 
-DURATION_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0}
+from gilcmp.base.checks import seconds_in
+
+NAMED = r"[\w./-]+:[\w.]+"  # package.module:function, or script.py:function
 
 # click's types are generic for type checkers only
 _ParamType: Any = click.ParamType
@@ -30,8 +32,7 @@ class Duration(_ParamType):
         """Return the seconds."""
         if isinstance(value, float):
             return value
-        parts = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s|m|)", value, re.ASCII)
-        seconds = float(parts[1]) * DURATION_UNITS[parts[2]] if parts else 0.0
+        seconds = seconds_in(value) or 0.0
         if not 0 < seconds <= 1e6:
             self.fail(f"must be a time such as 20s, 500ms or 2m, got {value!r}", param, ctx)
         return seconds
@@ -60,23 +61,70 @@ class Names(_ParamType):
         return [word.strip() for word in value.split(",") if word.strip()]
 
 
-def imported_function(work: tuple[str, ...]) -> Callable[..., Any]:
-    """Import the function that is named as package.module:function."""
-    if len(work) != 1:
-        raise click.UsageError(f"one function at a time, got {' '.join(work)}")
-    module, _, path = work[0].partition(":")
+def called(text: str, setup: tuple[str, ...] = (), parameter: str = "") -> Callable[..., Any]:
+    """Return what a user wants called: package.module:function, script.py:function, script.py, or a statement.
+
+    What is imported is looked for in the current folder as well, as python -m and timeit do.
+
+    Parameters
+    ----------
+    text : str
+        What it is.
+    setup : tuple of str
+        Code to run before, for a statement.
+    parameter : str
+        The name that a statement has for its argument, if it gets one.
+    """
+    from gilcmp.base.statement import Statement
+
+    place, _, path = text.partition(":")
+    if not setup and place.endswith(".py") and not text.endswith(":"):
+        return _function_of_script(Path(place), path)
+    if not setup and re.fullmatch(NAMED, text):
+        return _imported(text, place, path)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return Statement(text, setup, parameter)
+    except (Exception, SystemExit) as error:
+        raise click.UsageError(f"{text!r}: {type(error).__name__}: {error}") from None
+
+
+def imported_function(text: str) -> Callable[..., Any]:
+    """Import the function that is named as package.module:function, or as script.py:function."""
+    module, _, path = text.partition(":")
     if not module or not path:
-        raise click.UsageError(f"a function is named package.module:function, got {work[0]!r}")
+        raise click.UsageError(f"a function is named package.module:function, got {text!r}")
+    return called(text) if module.endswith(".py") else _imported(text, module, path)
+
+
+def _imported(text: str, module: str, path: str) -> Callable[..., Any]:
     sys.path.insert(0, str(Path.cwd()))  # as python -m does
     try:
         function: Any = importlib.import_module(module)
         for name in path.split("."):
             function = getattr(function, name)
     except (Exception, SystemExit) as error:  # importing a user's module can raise anything
-        raise click.UsageError(f"{work[0]}: {type(error).__name__}: {error}") from None
+        raise click.UsageError(f"{text}: {type(error).__name__}: {error}") from None
     if not callable(function):
-        raise click.UsageError(f"{work[0]} must be callable, got {type(function).__name__}")
+        raise click.UsageError(f"{text} must be callable, got {type(function).__name__}")
     return cast("Callable[..., Any]", function)
+
+
+def _function_of_script(script: Path, path: str) -> Callable[..., Any]:
+    """Import a script, which is no part of a package, and return its function; `main`, if none is named."""
+    if not script.is_file():
+        raise click.UsageError(f"{str(script)!r} is no file")
+    if not script.stem.isidentifier():
+        raise click.UsageError(f"{str(script)!r} cannot be imported by other processes: its name is no module's")
+    sys.path.insert(0, str(script.resolve().parent))  # where worker processes look for it too
+    return _imported(f"{script}:{path or 'main'}", script.stem, path or "main")
+
+
+def hint(error: BaseException) -> str:
+    """Return what may help with an error of a statement, to be added to it."""
+    if isinstance(error, NameError) and getattr(error, "name", None):
+        return f" (-s makes names: -s 'from module import {error.name}')"
+    return ""
 
 
 def find_interpreters(wanted: tuple[str, ...]) -> list[Any]:

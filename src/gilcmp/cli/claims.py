@@ -8,13 +8,14 @@ import click
 
 from gilcmp.cli.arguments import (
     Duration,
+    called,
     find_interpreters,
-    imported_function,
+    hint,
     json_option,
     need_writable,
     quiet_option,
 )
-from gilcmp.cli.output import failed, measuring, save, show, write_json
+from gilcmp.cli.output import complain, failed, measuring, save, show, write_json
 
 
 @click.command(short_help="Test what people are told about the GIL, by experiments.")
@@ -73,14 +74,26 @@ def claims(
 
 
 @click.command(short_help="Find from which size of a call releasing the GIL pays.")
-@click.argument("work", metavar="KERNEL | PACKAGE.MODULE:FUNCTION")
-@click.option("--holds", metavar="PKG.MOD:FUNC", help="A function that does the same and keeps the GIL.")
+@click.argument("work", metavar="KERNEL | PACKAGE.MODULE:FUNCTION | STATEMENT")
+@click.option("-s", "--setup", multiple=True, metavar="CODE", help="Run once before, for a statement; repeatable.")
+@click.option("--holds", metavar="WORK", help="A function, or statement, that does the same and keeps the GIL.")
 @click.option("--workers", type=click.IntRange(2, 4096), default=2, help="Threads, default: 2.")
 @click.option("--budget", type=Duration(), default=12.0, help="Time for it all, default: 12s.")
 @json_option
 @quiet_option
-def threshold(work: str, holds: str | None, workers: int, budget: float, output: str | None, quiet: bool) -> int:
-    """Find from which size of a call releasing the GIL pays: of a kernel, or of function(size)."""
+def threshold(
+    work: str,
+    setup: tuple[str, ...],
+    holds: str | None,
+    workers: int,
+    budget: float,
+    output: str | None,
+    quiet: bool,
+) -> int:
+    """Find from which size of a call releasing the GIL pays: of a kernel, of function(size), of a statement with n.
+
+    Such as: gilcmp threshold "f(data[:n])" -s "from mine import f; data = bytes(10**8)"
+    """
     from attrs import asdict
 
     from gilcmp.probing.threshold import threshold as measure
@@ -89,18 +102,21 @@ def threshold(work: str, holds: str | None, workers: int, budget: float, output:
     code = 0
     result = None
     with measuring(output, quiet=quiet) as progress:
-        subject: Any = imported_function((work,)) if ":" in work else work
-        partner = imported_function((holds,)) if holds is not None else None
+        subject: Any = work if work.isidentifier() and not setup else called(work, setup, "n")
+        partner = called(holds, setup, "n") if holds is not None else None
         try:
             result = measure(subject, holds=partner, workers=workers, budget=budget, progress=progress)
         except (ValueError, TypeError, RuntimeError) as error:
             raise click.UsageError(str(error)) from None
         except KeyboardInterrupt as error:
             code, result = failed(error), getattr(error, "threshold", None)
+        except Exception as error:  # what the user's code raises
+            code = complain(f"{work}: {type(error).__name__}: {error}{hint(error)}")
     if result is None:
         return code
     if output is not None:
         code = write_json(asdict(result), output) or code
     else:
         show(result.sections())
-    return code or (0 if any(point.speedup.n for point in result.points) else 3)
+    answered = any(point.speedup.n for point in result.points) or (result.reason and not result.points)
+    return code or (0 if answered else 3)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gilcmp.cli.arguments import (
+    NAMED,
     Counts,
     Duration,
     Names,
+    called,
     find_interpreters,
-    imported_function,
     need_writable,
     quiet_option,
 )
@@ -26,7 +28,8 @@ DEFAULT_BUDGET = 30.0
 
 
 @click.command(short_help="Run kernels or a function of your own under each strategy.")
-@click.argument("work", nargs=-1, metavar="[KERNEL ... | PACKAGE.MODULE:FUNCTION]")
+@click.argument("work", nargs=-1, metavar="[KERNEL ... | PACKAGE.MODULE:FUNCTION ... | STATEMENT ...]")
+@click.option("-s", "--setup", multiple=True, metavar="CODE", help="Run once before, for statements; repeatable.")
 @click.option("--impl", "implementations", type=Names(), multiple=True, help="Implementations, default: all.")
 @click.option(
     "--strategy",
@@ -51,6 +54,7 @@ DEFAULT_BUDGET = 30.0
 @quiet_option
 def compare(
     work: tuple[str, ...],
+    setup: tuple[str, ...],
     implementations: tuple[list[str], ...],
     strategies: tuple[list[str], ...],
     workers: list[int] | None,
@@ -81,10 +85,19 @@ def compare(
         "tasks": tasks,
         "seed": seed,
     }
+    if pythons and (setup or not all(word.isidentifier() or re.fullmatch(NAMED, word) for word in work)):
+        raise click.UsageError("other interpreters compare kernels and package.module:function, no statements")
     if pythons:
         return _compare_pythons(list(work or DEFAULT_KERNELS), pythons, budget, settings, output, quiet=quiet)
     with measuring(output, quiet=quiet) as progress:
-        subject: Any = imported_function(work) if any(":" in word for word in work) else list(work or DEFAULT_KERNELS)
+        subject: Any = list(work or DEFAULT_KERNELS)
+        if setup or not all(word.isidentifier() for word in work):
+            kernels = [word for word in work if word.isidentifier() and not setup]
+            if kernels:
+                raise click.UsageError(f"kernels are compared by themselves, got {kernels[0]!r} with functions")
+            short = [word.rpartition(":")[2] if re.fullmatch(NAMED, word) else word for word in work]
+            names = short if len(set(short)) == len(short) else work
+            subject = {name: called(word, setup) for name, word in zip(names, work, strict=True)}
         try:
             session = Session(subject, progress, budget=budget, **settings)
         except (ValueError, TypeError) as error:

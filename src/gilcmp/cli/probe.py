@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import click
 
-from gilcmp.cli.arguments import Duration, imported_function, json_option, need_writable, quiet_option
+from gilcmp.cli.arguments import (
+    Duration,
+    called,
+    hint,
+    imported_function,
+    json_option,
+    need_writable,
+    quiet_option,
+)
 from gilcmp.cli.output import complain, failed, measuring, show, write_json
 
 
@@ -16,12 +21,14 @@ from gilcmp.cli.output import complain, failed, measuring, show, write_json
 @click.option("-s", "--setup", multiple=True, metavar="CODE", help="Run once before, as in timeit; repeatable.")
 @click.option("-m", "functions", multiple=True, metavar="PKG.MOD:FUNC", help="Probe a function without arguments.")
 @click.option("--budget", type=Duration(), default=0.5, help="Time for each, default: 500ms.")
+@click.option("--calls", "once", type=click.IntRange(1, 10**9), help="Call it so often and no more, such as once.")
 @json_option
 def probe(
     statements: tuple[str, ...],
     setup: tuple[str, ...],
     functions: tuple[str, ...],
     budget: float,
+    once: int | None,
     output: str | None,
 ) -> int:
     """Measure for how much of its time a statement holds the GIL, and how long it makes others wait."""
@@ -38,17 +45,19 @@ def probe(
     code = 0
     probes = []
     with measuring(output, quiet=True):
-        calls = {statement: _statement(statement, setup) for statement in statements}
-        calls |= {name: imported_function((name,)) for name in functions}
+        # the function itself: another call in between would count as held
+        calls = {statement: getattr(made := called(statement, setup), "function", made) for statement in statements}
+        calls |= {name: imported_function(name) for name in functions}
         for name, call in calls.items():
             try:
-                probes.append(evolve(measure(call, budget=budget), name=name))
+                probes.append(evolve(measure(call, budget=budget, calls=once), name=name))
             except KeyboardInterrupt as error:
                 code = failed(error)
                 break
             except (Exception, SystemExit) as error:  # user code can raise anything: go on with the others
                 reason = str(error) if type(error) is RuntimeError else f"{type(error).__name__}: {error}"
-                code = complain(f"{name}: {reason}")
+                notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+                code = complain(f"{name}: {reason}{hint(error)}{notes}")
     if not probes:
         return code
     if output is not None:
@@ -58,19 +67,6 @@ def probe(
     else:
         show([section("", probe_table(probes))])
     return code or (3 if all(probe.verdict.word in OPEN for probe in probes) else 0)
-
-
-def _statement(statement: str, setup: tuple[str, ...]) -> Callable[..., Any]:
-    """Compile a statement to a function in a namespace that the setup has filled."""
-    from gilcmp.probing.atlas import execute, statement_function
-
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    try:
-        for code in setup:
-            execute(code, "<setup>", namespace)
-        return statement_function(statement, namespace)
-    except (Exception, SystemExit) as error:
-        raise click.UsageError(f"{statement!r}: {type(error).__name__}: {error}") from None
 
 
 def _need_budget(budget: float) -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from gilcmp.base.checks import duration
+from gilcmp.base.checks import Duration, duration
 from gilcmp.base.child import ChildError, ask
 from gilcmp.experiments.claim import CANNOT, CannotTest, Claim, Conditions, Outcome, Unclear
 from gilcmp.experiments.results import Claims, Result
@@ -37,7 +37,7 @@ CLAIMS: Mapping[str, Claim] = MappingProxyType(
 def claims(
     names: str | Iterable[str] | None = None,
     *,
-    budget: float = BUDGET,
+    budget: Duration = BUDGET,
     pythons: Sequence[Python] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> Claims:
@@ -66,7 +66,7 @@ def claims(
         For a claim that does not exist.
     """
     chosen = _chosen(names)
-    duration("budget", budget, 1, 1e5)
+    budget = duration("budget", budget, 1, 1e5)
     scale = budget / sum(claim.seconds for claim in CLAIMS.values())
     where = environment()
     name = where.python + "t" * where.free_threaded

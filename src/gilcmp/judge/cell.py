@@ -98,6 +98,7 @@ class Cell:
             self.record.shares_gil,
             unit,
             self.record.gil_held,
+            self.record.gil_waited,
             scale=self.scale,
             hand_over=(self.hand_over or math.nan) * (self.record.handed or math.nan),
         )

@@ -24,6 +24,7 @@ IMPOSSIBLE = 1.1  # efficiency from which on the measurement itself is at fault
 ONE_AT_A_TIME = 1.2  # CPUs that threads keep busy when only one runs at a time, with some slack
 TAKING_TURNS = 0.25  # share of the workers' time that is blocked, at least, when they take turns
 SATURATED = 0.8  # share of the time for which the GIL is held when threads queue for it
+FOR_THE_GIL = 0.5  # share of the workers' waiting that is for the GIL, from which on they queue for it
 MORE_CPU_TIME = 1.15  # times the CPU time of the serial cell, from which on the CPUs themselves were slower
 HANDING = 0.02  # share of the time spent handing over empty tasks, above which the reason names it
 THREADS_OF_ITS_OWN = 0.25  # CPUs kept busy besides the workers, from which on the call has threads of its own
@@ -87,6 +88,8 @@ class Situation:
         What to call the workers, plural: threads, processes, workers.
     gil_held : float or None
         Share of the time for which some thread held the GIL in a run of the cell that was not timed; None: not known.
+    gil_waited : float or None
+        Share of the workers' waiting in that run that was for the GIL; None: not known.
     scale : float
         Work of the cell in a round, as a multiple of the serial cell's.
     hand_over : float
@@ -98,6 +101,7 @@ class Situation:
     shares_gil: bool
     unit: str = "workers"
     gil_held: float | None = None
+    gil_waited: float | None = None
     scale: float = 1.0
     hand_over: float = math.nan
 
@@ -267,14 +271,17 @@ def _faster(
 
 
 def _in_turns(cores: float, situation: Situation) -> Verdict:
-    """Say which lock made the workers take turns: the GIL, if it was held nearly all the time."""
+    """Say which lock made the workers take turns: the GIL, if they were seen to wait for it, or it to be held."""
     busy = f"one of the {situation.unit} ran at a time ({cores:.2f} CPUs busy)"
     if situation.gil_held is None:
         return Verdict("serialised", f"{busy}; whether they waited for the GIL was not looked at")
-    held = f"the GIL was held {situation.gil_held:.0%} of the time"
-    if situation.gil_held >= SATURATED:
-        return Verdict("GIL-bound", f"{busy}, the others waited for the lock: {held}")
-    return Verdict("serialised", f"{busy}, and {held}: the others waited for another lock, a queue, a connection")
+    held, waited = situation.gil_held, situation.gil_waited
+    seen = f"the GIL was held {held:.0%} of the time"
+    if waited is not None:
+        seen += f", and {waited:.0%} of their waiting was for it"
+    if held >= SATURATED or (waited or 0) >= FOR_THE_GIL:
+        return Verdict("GIL-bound", f"{busy}: {seen}")
+    return Verdict("serialised", f"{busy}: {seen}; they waited for another lock, a queue, a connection")
 
 
 def _where_it_went(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gilcmp.base.checks import Duration
 from gilcmp.judge.comparison import Comparison
 from gilcmp.measure.request import DEFAULT_STRATEGIES, Check, Work
 from gilcmp.measure.session import Progress, Session
@@ -18,7 +19,7 @@ def compare(
     strategies: Any = DEFAULT_STRATEGIES,
     workers: int | Iterable[int] | None = None,
     size: str | int | None = None,
-    budget: float = 10.0,
+    budget: Duration = 10.0,
     seed: int = 0,
     check: Check | None = None,
     progress: Callable[[Progress], None] | None = None,

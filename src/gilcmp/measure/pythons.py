@@ -16,6 +16,7 @@ from typing import Any
 from attrs import frozen
 
 from gilcmp._version import __version__
+from gilcmp.base.checks import Duration, duration
 from gilcmp.base.child import Child, answer
 from gilcmp.judge.comparison import Comparison
 from gilcmp.measure.session import Progress, Session
@@ -135,7 +136,7 @@ def compare_pythons(
     pythons: Sequence[Python],
     work: str | Sequence[str],
     *,
-    budget: float = 30.0,
+    budget: Duration = 30.0,
     progress: Callable[[Progress], None] | None = None,
     **arguments: Any,
 ) -> list[tuple[Python, Comparison]]:
@@ -166,6 +167,7 @@ def compare_pythons(
     PythonError
         When a session fails in one of them.
     """
+    budget = duration("budget", budget, 1e-6, 1e6)
     kernels = [work] if isinstance(work, str) else list(work)
     # where a function is looked for: beside the script, or in the current folder, as python -m does
     path = [*sys.path[:1], str(Path.cwd())]

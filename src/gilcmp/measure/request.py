@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from gilcmp.base.checks import duration, integer
+from gilcmp.base.checks import Duration, duration, integer
 from gilcmp.compute.kernel import Kernel, unavailable
 from gilcmp.compute.registry import kernels
 from gilcmp.measure.strategies import Strategy, resolve
@@ -91,7 +91,7 @@ class Request:
         strategies: Any = DEFAULT_STRATEGIES,
         workers: int | Iterable[int] | None = None,
         size: str | int | None = None,
-        budget: float = 10.0,
+        budget: Duration = 10.0,
         seed: int = 0,
         check: Check | None = None,
     ) -> Request:

@@ -31,6 +31,8 @@ class RunningCell:
     readings: dict[int, float] = field(factory=dict)
     most_cores: float = 0.0
     gil_held: float | None = None
+    gil_waited: float | None = None
+    threads: set[int] = field(factory=set)
     error: str | None = None
     seen: list[Observation] = field(factory=list)
     latest: list[TaskSpan] = field(factory=list)
@@ -107,6 +109,7 @@ class RunningCell:
             rounds=self.observations,
             latest=self.latest,
             gil_held=self.gil_held,
+            gil_waited=self.gil_waited,
             handed=job.handed(self.batches),
         )
 

@@ -21,7 +21,7 @@ from gilcmp.measure.cpus import Bystanders
 from gilcmp.measure.executors import PoolError
 from gilcmp.measure.gauge import Gauge
 from gilcmp.measure.jobs import make_jobs
-from gilcmp.measure.lock import GilHeld
+from gilcmp.measure.lock import GilUse
 from gilcmp.measure.machine import environment
 from gilcmp.measure.pool import Pool
 from gilcmp.measure.request import FunctionWork, KernelWork, Request, Work
@@ -189,9 +189,12 @@ class Session:
         for cell in cells:  # a first time for every cell, unless that alone would take the budget
             if not slow:
                 before = time.perf_counter()
-                with GilHeld(watch=cell.workers > 1 and cell.strategy.name == "threads") as held:
-                    self._once(cell, 1)
-                cell.gil_held = held.share if cell.shares_gil else None
+                with GilUse(watch=cell.workers > 1 and cell.strategy.name == "threads") as gil:
+                    seen = self._once(cell, 1)
+                if cell.shares_gil and seen is not None:
+                    cell.gil_held, waited = gil.held, gil.waited(cell.threads)
+                    if waited is not None and seen.blocked > 0:
+                        cell.gil_waited = min(1.0, waited / seen.blocked)
                 took = time.perf_counter() - before
                 slow = took > 0.5 and time.perf_counter() + took * len(cells) > deadline
         return _Group(self, cells, orders(cells, self._request.seed))
@@ -257,6 +260,7 @@ class Session:
         apart = cell.strategy.isolated or cell.strategy.coroutines
         cell.shares_gil = here and not apart and self._environment.gil_enabled
         cell.latest = task_spans(samples, start)
+        cell.threads = {sample.thread for sample in samples}
         observation = observe(samples, start, end, process_cpu, round_number=number)
         cell.most_cores = max(cell.most_cores, observation.cores)
         return observation

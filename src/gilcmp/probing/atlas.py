@@ -16,6 +16,8 @@ from typing import Any
 
 from attrs import frozen
 
+from gilcmp.base.checks import Duration, duration
+from gilcmp.base.statement import execute, statement_function
 from gilcmp.measure.machine import environment
 from gilcmp.probing.probe import probe
 from gilcmp.probing.probe_result import TONES, Probe, held_share
@@ -105,7 +107,7 @@ class _Group:
 def atlas(
     source: str | os.PathLike[str],
     *,
-    budget: float = BUDGET,
+    budget: Duration = BUDGET,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Atlas:
     """Probe every statement of a list.
@@ -134,6 +136,7 @@ def atlas(
     KeyboardInterrupt
         Its attribute `atlas` holds the entries that were done, if any were.
     """
+    budget = duration("budget", budget, 0.01, 3600)
     title, groups = _read(source)
     total = sum(len(group.statements) for group in groups)
     entries: list[Entry] = []
@@ -153,24 +156,10 @@ def atlas(
     return Atlas(title, environment(), tuple(entries))
 
 
-def execute(code: str, name: str, namespace: dict[str, Any]) -> None:
-    """Run code in a namespace: setups of the user's own, as timeit does."""
-    exec(compile(code, name, "exec"), namespace)  # noqa: S102
-
-
 def clear(namespace: dict[str, Any]) -> None:
     """Drop what a setup opened: files, sockets, folders; it has no other place to close them."""
     namespace.clear()
     gc.collect()
-
-
-def statement_function(statement: str, namespace: dict[str, Any]) -> Callable[[], Any]:
-    """Compile a statement to a function that runs it in a namespace; SyntaxError as from Python."""
-    compile(statement, "<statement>", "exec")  # so that an error tells of the statement as it was given
-    body = "\n".join(f"    {line}" for line in statement.splitlines() or ["pass"])
-    execute(f"def statement():\n{body}", "<statement>", namespace)
-    function: Callable[[], Any] = namespace["statement"]
-    return function
 
 
 def _entry(group: str, statement: str, namespace: dict[str, Any], broken: str | None, budget: float) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import functools
 import math
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from gilcmp.base.checks import duration
+from gilcmp.base.checks import Duration, Exceptions, duration, exceptions, integer
 from gilcmp.judge.estimate import Estimate, ratio_of_sums
 from gilcmp.judge.verdict import Verdict
 from gilcmp.measure.cpus import usable_cpus
@@ -41,7 +42,17 @@ DONE = 0.8  # a call that is this far along when the lock is handed over counts 
 MIXED = 0.3  # share of waits that may tell the opposite of the others
 
 
-def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs: Any) -> Probe:
+def probe(
+    func: Callable[..., Any],
+    /,
+    *args: Any,
+    budget: Duration = 0.5,
+    setup: Callable[[], tuple[Any, ...] | None] | None = None,
+    teardown: Callable[..., object] | None = None,
+    calls: int | None = None,
+    raises: Exceptions = (),
+    **kwargs: Any,
+) -> Probe:
     """Measure for how much of its time a call holds the GIL, and how long it makes others wait.
 
     A native thread looks at the interpreter's lock every 2 microseconds without ever asking for it, while `func` is
@@ -54,10 +65,21 @@ def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs
     func : callable
         What to call.
     *args, **kwargs
-        What to call it with. A keyword argument called ``budget`` cannot be passed on.
-    budget : float
-        Seconds that the probing takes, about; half as much again where other programs come in between. A call that
-        takes longer is done once.
+        What to call it with. A keyword argument that is called like one of the following cannot be passed on:
+        ``functools.partial(func, budget=…)`` can.
+    budget : float or str
+        Seconds that the probing takes, or a text such as "500ms", about; half as much again where other programs come
+        in between. A call that takes longer is done once.
+    setup : callable, optional
+        Called before each call, and not counted: returns a tuple of positional arguments for that call, or None for
+        those that were given.
+    teardown : callable, optional
+        Called after each call with its positional arguments, and not counted.
+    calls : int, optional
+        How often `func` is called in all, such as 1 for what cannot be repeated; as often as the budget allows, if not
+        given.
+    raises : exception type, or tuple of them
+        What a call may raise.
 
     Returns
     -------
@@ -67,21 +89,39 @@ def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs
     Raises
     ------
     TypeError, ValueError
-        For a `func` that is not callable or a bad `budget`.
+        For a `func` that is not callable or another argument that is not allowed.
     RuntimeError
         Where the lock of this interpreter cannot be watched; the message says why.
     Exception
-        Whatever `func` raises; nothing is left running.
+        Whatever `func` raises, with a note where an earlier call went well; nothing is left running.
     """
-    if not callable(func):
-        raise TypeError(f"func must be callable, got {type(func).__name__}")
-    duration("budget", budget, 0.01, 3600)
-    name = getattr(func, "__qualname__", None) or type(func).__name__
-    call = _Call(func, args, kwargs)
-    pace = _pace_here(budget)
+    for argument, value in (("func", func), ("setup", setup or func), ("teardown", teardown or func)):
+        if not callable(value):
+            raise TypeError(f"{argument} must be callable, got {type(value).__name__}")
+    budget = duration("budget", budget, 0.01, 3600)
+    if calls is not None:
+        calls = integer("calls", calls, 1, MAX_CALLS)
+    name = name_of(func)
+    call = _Call(func, args, kwargs, setup, teardown, exceptions("raises", raises))
+    pace = pace_here(budget)
+    if calls is not None:
+        watch = call.watched(budget, pace, limit=calls)
+        return _concluded(name, watch, watch, watch, math.nan, lambda: None)
     first = call.watched(0.0, pace, longest=budget)
-    if first.time > budget * HELD:
-        return _concluded(name, call, first, first, first, math.nan)
+    if first.wall > budget * HELD:
+        return _concluded(name, first, first, first, math.nan, lambda: _lets_others_in(call, first.time))
+    try:
+        return _repeated(name, call, pace, budget)
+    except Exception as error:
+        error.add_note(
+            "gilcmp: a first call went well, a later one raised this. Calls are repeated: setup=… makes new arguments "
+            "for each, calls=1 calls once"
+        )
+        raise
+
+
+def _repeated(name: str, call: _Call, pace: float, budget: float) -> Probe:
+    """Probe a call that can be done often within the budget."""
     held = call.watched(budget * HELD, pace, waiter=False)
     if pace == PACE and held.lost > CROWDED:
         pace = SHARED_PACE
@@ -91,7 +131,18 @@ def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs
     reacquire = math.nan
     if held.share < HOLDS and shape.hand_overs * sys.getswitchinterval() < budget and gil_enabled():
         reacquire = call.beside_busy_thread(budget * BESIDE, held.time, shape.hand_overs)
-    return _concluded(name, call, held, shape, stalls, reacquire)
+    return _concluded(name, held, shape, stalls, reacquire, lambda: _lets_others_in(call, held.time))
+
+
+def name_of(func: Callable[..., Any]) -> str:
+    """Return what to call a callable: module.name, without the module for builtins and for what the program defines."""
+    while isinstance(func, functools.partial):
+        func = func.func
+    name = getattr(func, "__qualname__", None) or type(func).__name__
+    if name.startswith("pybind11_"):  # a method of a record that pybind11 keeps of it
+        name = func.__name__
+    module = getattr(func, "__module__", None)
+    return name if module in (None, "__main__", "builtins") else f"{module}.{name}"
 
 
 def best_pace() -> float:
@@ -100,7 +151,7 @@ def best_pace() -> float:
     return PACE if usable_cpus() >= 2 else SHARED_PACE
 
 
-def _pace_here(budget: float) -> float:
+def pace_here(budget: float) -> float:
     """Seconds between two samples, given the CPU time that other programs leave at this moment."""
     pace = best_pace()
     if pace == PACE:
@@ -112,10 +163,14 @@ def _pace_here(budget: float) -> float:
 
 @frozen
 class _Watch:
-    """One phase: the calls, what the sampler saw, and the waits that began during them."""
+    """One phase: the calls, what the sampler saw, and the waits that began during them.
+
+    `time`: seconds of a call; `wall`: seconds of the phase.
+    """
 
     calls: int
     time: float
+    wall: float
     counts: _gil.Counts | None
     waits: Sequence[float]
 
@@ -143,39 +198,100 @@ class _Call:
     func: Callable[..., Any]
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
+    setup: Callable[[], tuple[Any, ...] | None] | None = None
+    teardown: Callable[..., object] | None = None
+    raises: tuple[type[BaseException], ...] = ()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is something between two calls that does not count."""
+        return self.setup is not None or self.teardown is not None
 
     def watched(
-        self, seconds: float, pace: float | None, *, waiter: bool = True, longest: float | None = None
+        self,
+        seconds: float,
+        pace: float | None,
+        *,
+        waiter: bool = True,
+        longest: float | None = None,
+        limit: int | None = None,
     ) -> _Watch:
         """Call for so many seconds, at least once, beside a sampler (at a pace) and a waiter (if wanted)."""
+        marked = self.has_more or limit is not None
         asking = _gil.Waiter(WAITER_PAUSE, MAX_WAITS) if waiter else None
         sampler = None
         try:
-            sampler = None if pace is None else _gil.Sampler(pace, longest or seconds, pace == SHARED_PACE)
+            if pace is not None:
+                sampler = _gil.Sampler(pace, longest or seconds, pace == SHARED_PACE, marked=marked)
             began = _gil.now()
-            if waiter:
+            spans = []
+            if marked:
+                done = self._one_by_one(seconds, limit or MAX_CALLS, sampler)
+                spans = [(start, end) for start, end, *_ in done]
+                calls, took = len(spans), sum(end - start for start, end in spans) / 1e9
+            elif waiter:
                 calls, took = self._in_bytecode(seconds)
             else:
-                calls, took = _gil.call_for(self.func, self.args, self.kwargs, seconds, MAX_CALLS)
+                calls, took = _gil.call_for(self.func, self.args, self.kwargs, seconds, MAX_CALLS, self.raises)
             ended = _gil.now()
         finally:
             counts = sampler.stop() if sampler is not None else None
             waits = asking.stop() if asking is not None else None
-        during = [waited for asked, _, _, waited in waits or () if began <= asked < ended]
-        return _Watch(calls, took / calls, counts, during)
+        begins, ends = zip(*(spans or [(began, ended)]), strict=True)
+        during = []
+        for asked, _, _, waited in waits or ():
+            place = bisect.bisect(begins, asked) - 1
+            if place >= 0 and asked < ends[place]:
+                during.append(waited)
+        return _Watch(calls, took / calls, (ended - began) / 1e9, counts, during)
 
     def _in_bytecode(self, seconds: float) -> tuple[int, float]:
         """Call in a loop of bytecode, where others who ask for the lock get it between two calls."""
-        func, args, kwargs = self.func, self.args, self.kwargs
+        func, args, kwargs, raises = self.func, self.args, self.kwargs, self.raises
         began = _gil.now()
         end = began + int(seconds * 1e9)
         calls = 0
         while True:
-            func(*args, **kwargs)
+            try:  # noqa: SIM105  # contextlib.suppress would take longer than a short call
+                func(*args, **kwargs)
+            except raises:
+                pass
             calls += 1
             now = _gil.now()
             if now >= end:
                 return calls, (now - began) / 1e9
+
+    def _one_by_one(
+        self, seconds: float, limit: int, sampler: _gil.Sampler | None = None
+    ) -> list[tuple[int, int, int, int]]:
+        """Call in a loop that notes when each call began and ended, and the thread's CPU time then, in nanoseconds."""
+        spans: list[tuple[int, int, int, int]] = []
+        end = _gil.now() + int(seconds * 1e9)
+        while len(spans) < limit:
+            args = self._arguments()
+            try:
+                began, cpu_before = _gil.now(), time.thread_time_ns()
+                with contextlib.suppress(*self.raises):
+                    if sampler is None:
+                        self.func(*args, **self.kwargs)
+                    else:
+                        sampler.call(self.func, args, self.kwargs)
+                cpu_after, ended = time.thread_time_ns(), _gil.now()
+            finally:
+                if self.teardown is not None:
+                    self.teardown(*args)
+            spans.append((began, ended, cpu_before, cpu_after))
+            if _gil.now() >= end:
+                break
+        return spans
+
+    def _arguments(self) -> Sequence[Any]:
+        made = None if self.setup is None else self.setup()
+        if made is None:
+            return self.args
+        if not isinstance(made, tuple):
+            raise TypeError(f"setup must return a tuple of arguments, or None, got {type(made).__name__}")
+        return made
 
     def handed_over_inside(self, seconds: float) -> list[bool]:
         """Tell whether the lock was handed over before the call was done, each time that it was asked for in time.
@@ -185,15 +301,8 @@ class _Call:
         the lock held.
         """
         asking = _gil.Waiter(WAITER_PAUSE, MAX_WAITS)
-        calls = []
         try:
-            end = _gil.now() + int(seconds * 1e9)
-            now = 0
-            while now < end:
-                began, cpu_before = _gil.now(), time.thread_time_ns()
-                self.func(*self.args, **self.kwargs)
-                cpu_after, now = time.thread_time_ns(), _gil.now()
-                calls.append((began, now, cpu_before, cpu_after))
+            calls = self._one_by_one(seconds, MAX_CALLS)
         finally:
             waits = asking.stop()
         inside = []
@@ -223,14 +332,21 @@ class _Call:
         thread = threading.Thread(target=busy, name="gilcmp busy thread")
         thread.start()
         try:
-            calls, took = self._in_bytecode(seconds)
+            beside = self.watched(seconds, None).time
         finally:
             stop.set()
             thread.join()
-        return max(0.0, (took / calls - alone) / hand_overs)
+        return max(0.0, (beside - alone) / hand_overs)
 
 
-def _concluded(name: str, call: _Call, held: _Watch, shape: _Watch, stalls: _Watch, reacquire: float) -> Probe:
+def _concluded(
+    name: str,
+    held: _Watch,
+    shape: _Watch,
+    stalls: _Watch,
+    reacquire: float,
+    lets_others_in: Callable[[], bool | None],
+) -> Probe:
     counts = held.counts
     assert counts is not None  # noqa: S101  # for the type checker: both watches had a sampler
     assert shape.counts is not None  # noqa: S101
@@ -261,7 +377,7 @@ def _concluded(name: str, call: _Call, held: _Watch, shape: _Watch, stalls: _Wat
         usable=usable(releases) if shape.lost <= LOST else math.nan,
         reacquire=reacquire,
     )
-    return evolve(result, verdict=judge_probe(result, lambda: _lets_others_in(call, result.time)))
+    return evolve(result, verdict=judge_probe(result, lets_others_in))
 
 
 def _stall(waits: Sequence[float]) -> Stall:

@@ -27,6 +27,7 @@ WORDS = (
     "releases partly",
     "holds, yields",
     "holds, blocks",
+    "holds, briefly",
     "holds",
     "no GIL",
     "too noisy",
@@ -38,6 +39,7 @@ TONES = {
     "releases partly": "fair",
     "holds, yields": "fair",
     "holds, blocks": "bad",
+    "holds, briefly": "fair",
     "holds": "bad",
     "too noisy": "open",
     "too short to say": "open",
@@ -157,7 +159,7 @@ def judge_probe(probe: Probe, lets_others_in: Callable[[], bool | None]) -> Verd
     lets_in = lets_others_in()
     if lets_in is None:
         if probe.time < SHORT:
-            return Verdict("holds", f"held {share}, but the call is over before anybody notices")
+            return Verdict("holds, briefly", f"held {share}, but the call is over before anybody notices")
         return Verdict("holds", f"held {share}; too few others asked for the lock to tell how long they wait")
     if lets_in:
         return Verdict(

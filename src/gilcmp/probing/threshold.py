@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from attrs import evolve, frozen
 
-from gilcmp.base.checks import duration, integer
+from gilcmp.base.checks import Duration, duration, integer
 from gilcmp.compute.kernel import Kernel
 from gilcmp.compute.registry import kernels
 from gilcmp.judge.charts import PALETTE
@@ -32,6 +32,7 @@ DECADES = 5.0  # of time per call, from the shortest call to the longest
 LONGEST = 1 / 1200  # of the budget: a longer call would not get the six rounds that an interval needs
 STEPS_PER_DECADE = 2
 TASK = 2e-3  # seconds of a task: so many calls of a size go into one
+TYPICAL = 200e-6  # seconds of the call that is probed: long enough for others to get in, short enough to be repeated
 CHEAP = 0.05  # share of a call's time that a release may cost to be called cheap
 UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 
@@ -87,20 +88,24 @@ class Threshold(Drawn):
     @property
     def findings(self) -> list[str]:
         """What was found, in a sentence."""
-        question = f"{self.workers} threads beat one"
-        return [f"{self.name}: {question} {self._answers()[question]}."]
+        if math.isnan(self.parallel_from.value):
+            return [f"{self.name}: {self.reason}."]
+        return [f"{self.name}: {self.workers} threads beat one {size_range(self.parallel_from)}."]
 
     def sections(self) -> list[Section]:
         """Return what is shown of it: the answers, then the sizes."""
-        return [section(self.name, pairs(self._answers().items())), section("", self._points())]
+        answers = section(self.name, pairs(self._answers().items()))
+        return [answers, section("", self._points())] if self.points else [answers]
 
     def charts(self) -> list[Chart]:
         """Return its charts, by size of a call: the speed-up in threads, and the share that a release costs."""
-        return [self._speedup_chart(), self._cost_chart()]
+        return [self._speedup_chart(), self._cost_chart()] if self.points else []
 
     def _answers(self) -> dict[str, str]:
         cost = self.release_cost
         known = not math.isnan(self.parallel_from.value)
+        if not self.points and self.reason:
+            return {f"{self.workers} threads beat one": self.reason}
         return {
             "a release, uncontended": f"{words.seconds(cost.value)} [{words.seconds(max(0.0, cost.low))}, "
             f"{words.seconds(cost.high)}]",
@@ -178,10 +183,12 @@ def threshold(
     *,
     holds: OfSize | None = None,
     workers: int = 2,
-    budget: float = 12.0,
+    budget: Duration = 12.0,
     progress: Callable[[Progress], None] | None = None,
 ) -> Threshold:
     """Find the size of a call from which releasing the GIL pays.
+
+    First the probe is asked whether a call of middling size releases it at all. If it does not, that is the answer.
 
     Parameters
     ----------
@@ -211,13 +218,21 @@ def threshold(
         Its attribute `threshold` holds what was done until then.
     """
     workers = integer("workers", workers, 2, 4096)
-    duration("budget", budget, 0.5, 1e5)
+    budget = duration("budget", budget, 0.5, 1e5)
     name, make_release, make_hold, most = _calls(work, holds)
     points: list[Point] = []
     release = UNKNOWN
     reason = ""
+    reacquire = math.nan
     try:
-        sizes = _sizes(make_hold, most, budget * LONGEST)
+        times = _sizes(make_hold, most, budget * LONGEST)
+        sizes = list(times)
+        typical = min(times, key=lambda size: abs(math.log(times[size] / TYPICAL)))
+        probed = probe(make_release(typical), budget=max(0.3, 0.1 * budget))
+        if probed.verdict.word.startswith("holds"):
+            held = f"it holds the GIL for {probed.held.value:.0%} of a call of size {typical:,}: {probed.verdict.word}"
+            return Threshold(name, workers, release, reacquire, UNKNOWN, UNKNOWN, (), held)
+        reacquire = probed.reacquire
         if holds is None and not isinstance(work, str | Kernel):  # nothing that could be subtracted
             release = _cost(partial(_gil.hold_gil, 0), partial(_gil.release_gil, 0))
         else:
@@ -225,18 +240,16 @@ def threshold(
         for number, size in enumerate(sizes):
             if progress is not None:
                 progress(Progress(f"{name}, size {size:,}", number / len(sizes), budget * (1 - number / len(sizes))))
-            compared = _compared(make_hold(size), make_release(size), workers, 0.85 * budget / len(sizes))
+            compared = _compared(make_hold(size), make_release(size), workers, 0.8 * budget / len(sizes))
             point, why = _point(size, *compared, workers)
             reason = why or reason
             points.append(point)
     except KeyboardInterrupt as error:  # what was measured is kept
         done = "interrupted before the largest size" if points else "interrupted before the first size was done"
         error.threshold = Threshold(  # type: ignore[attr-defined]
-            name, workers, release, math.nan, UNKNOWN, _cheap_from(points, release), tuple(points), done
+            name, workers, release, reacquire, UNKNOWN, _cheap_from(points, release), tuple(points), done
         )
         raise
-    typical = min(points, key=lambda point: abs(math.log(point.time.value / 200e-6)))
-    reacquire = probe(make_release(typical.size), budget=max(0.3, 0.1 * budget)).reacquire
     parallel = crossing([(p.size, p.speedup) for p in points])
     if not math.isfinite(parallel.high):
         reason = _why_unknown(points, workers, reason)
@@ -279,19 +292,18 @@ def _time(call: Callable[[], object]) -> float:
     return min(took / calls for calls, took in looks)
 
 
-def _sizes(make: Callable[[int], Callable[[], object]], most: int, longest: float) -> list[int]:
-    """Return sizes from 1 on, evenly spaced in the logarithm of the time of a call, up to `longest` seconds."""
-    size, taken = 1, []
+def _sizes(make: Callable[[int], Callable[[], object]], most: int, longest: float) -> dict[int, float]:
+    """Return sizes from 1 on, with the seconds of a call, evenly spaced in their logarithm, up to `longest` seconds."""
+    size = 1
     shortest = before = _time(make(1))
-    taken.append(1)
+    taken = {1: shortest}
     while size < most and before < shortest * 10**DECADES:
         size = min(most, size * 2)
         now = _time(make(size))
         if now > longest and len(taken) > 1:
             break
         if now >= before * 10 ** (1 / STEPS_PER_DECADE) * 0.8:
-            taken.append(size)
-            before = now
+            taken[size] = before = now
         elif size >= 2**30 and now < 2 * shortest:
             raise ValueError("the time of a call must grow with its size: from 1 to 2**30 it did not double")
     return taken

@@ -99,6 +99,9 @@ class CellRecord:
     gil_held : float or None
         Share of the time for which some thread held the GIL, in a run of the cell that was not timed; None where there
         is no GIL to share, it could not be watched, or the run was saved before it was.
+    gil_waited : float or None
+        Share of the workers' waiting in that run that was for the GIL; None where the system does not tell (Linux with
+        glibc does), and as above.
     handed : int or None
         Tasks, or batches of them, that are handed over in a round; None in runs saved before this was kept.
     """
@@ -118,6 +121,7 @@ class CellRecord:
     rounds: list[Observation]
     latest: list[TaskSpan] = field(factory=list)
     gil_held: float | None = field(default=None, validator=validators.optional(between(0, 1.001)))
+    gil_waited: float | None = field(default=None, validator=validators.optional(between(0, 1.001)))
     handed: int | None = field(default=None, validator=validators.optional(_count))
 
     @property

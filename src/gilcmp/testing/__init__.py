@@ -2,7 +2,14 @@
 
 from importlib import import_module
 
-__all__ = ["Watched", "assert_max_stall", "assert_releases_gil", "hold_gil", "release_gil"]
+__all__ = [
+    "Watched",
+    "assert_import_keeps_gil_off",
+    "assert_max_stall",
+    "assert_releases_gil",
+    "hold_gil",
+    "release_gil",
+]
 
 
 # The plugin is in this package too, and pytest loads it into every session: the assertions are imported when used.

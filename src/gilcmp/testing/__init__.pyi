@@ -1,6 +1,7 @@
 """The assertions, for type checkers."""
 
 from gilcmp.testing.assertions import Watched as Watched
+from gilcmp.testing.assertions import assert_import_keeps_gil_off as assert_import_keeps_gil_off
 from gilcmp.testing.assertions import assert_max_stall as assert_max_stall
 from gilcmp.testing.assertions import assert_releases_gil as assert_releases_gil
 from gilcmp.testing.assertions import hold_gil as hold_gil

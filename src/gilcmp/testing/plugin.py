@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gilcmp.judge.cell import Cell
     from gilcmp.judge.comparison import Comparison
     from gilcmp.probing.probe_result import Probe
+    from gilcmp.testing.assertions import Watched
     from gilcmp.testing.suites import Suite
 
 # What was measured for each test function: a Comparison, or the exception that ended it
@@ -25,12 +27,22 @@ MEASURED = pytest.StashKey["dict[str, Comparison | BaseException]"]()
 INTERRUPTED = pytest.StashKey["dict[str, Comparison]"]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what to do on a machine that is too busy to say."""
+    parser.getgroup("gilcmp").addoption(
+        "--gil-busy",
+        choices=("skip", "fail", "xfail"),
+        default="skip",
+        help="what gilcmp's assertions and marker do where the machine is too busy to say (default: skip)",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
     config.addinivalue_line(
         "markers",
-        "releases_gil(at_least=0.9): fail unless the test has the GIL released for that share of its time; "
-        "skip where the machine is too busy to say",
+        "releases_gil(at_least=0.9, on_busy=None): fail unless the test has the GIL released for that share of its "
+        "time; on_busy (skip, fail or xfail; --gil-busy for all): what to do where the machine is too busy to say",
     )
     config.addinivalue_line(
         "markers",
@@ -38,6 +50,19 @@ def pytest_configure(config: pytest.Config) -> None:
         "what the fixture gil_comparison measures, with the arguments of gilcmp.compare; the test runs once a cell",
     )
     config.stash[MEASURED] = {}
+    on_busy = config.getoption("gil_busy")
+    if on_busy != "skip":
+        from gilcmp.testing import busy
+
+        busy.default = on_busy
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Undo that: there may be another session in this process."""
+    if config.getoption("gil_busy") != "skip":
+        from gilcmp.testing import busy
+
+        busy.default = "skip"
 
 
 # ---- the probe ------------------------------------------------------------------------------------------------
@@ -49,6 +74,7 @@ def gil_probe() -> Callable[..., Probe]:
     from gilcmp.testing.assertions import decided
 
     def probe(func: Callable[..., Any], /, *args: Any, budget: float = 0.5, **kwargs: Any) -> Probe:
+        __tracebackhide__ = True
         return decided(func, args, kwargs, budget)
 
     return probe
@@ -60,12 +86,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     marker = pyfuncitem.get_closest_marker("releases_gil")
     if marker is None:
         return (yield)
-    at_least = _at_least(marker)
+    asked = _asked(marker)
     from gilcmp.testing.assertions import Watched
 
     with Watched() as watched:
         result = yield
-    watched.require(at_least, pyfuncitem.name)
+    _require(watched, pyfuncitem, asked)
     return result
 
 
@@ -76,8 +102,43 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if marker is not None and isinstance(item, pytest.Function) and _is_unittest(item):
         if inspect.iscoroutinefunction(item.obj):
             raise pytest.UsageError(f"{item.nodeid}: releases_gil cannot watch a coroutine that unittest runs")
-        item.obj = _watched(item.obj, _at_least(marker), item.name)
+        item.obj = _watched(item.obj, item, _asked(marker))
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Report a test that was skipped for a busy machine at its own line."""
+    line = _own_line(item, call)  # pytest itself forgets where unittest.SkipTest was raised
+    report = yield
+    if line is not None and report.skipped and isinstance(report.longrepr, tuple):
+        report.longrepr = (str(item.path), line, report.longrepr[2])
+    return report
+
+
+def _own_line(item: pytest.Item, call: pytest.CallInfo[None]) -> int | None:
+    """Return the line of the test from which gilcmp skipped it, or where it begins; None: it did not."""
+    if call.excinfo is None or not call.excinfo.traceback:
+        return None
+    entries = call.excinfo.traceback
+    if Path(entries[-1].path).parent != Path(__file__).parent:
+        return None
+    own = [entry.lineno + 1 for entry in entries if entry.path == item.path]
+    return own[-1] if own else (item.location[1] or 0) + 1
+
+
+def _require(watched: Watched, item: pytest.Function, asked: Mapping[str, Any]) -> None:
+    """Fail a test by what was seen of it, with the paragraph alone: there is nothing to be seen in a traceback."""
+    try:
+        watched.require(name=item.name, **asked)
+    except AssertionError as error:
+        path, line, _ = item.location
+        reason = f"{path}:{(line or 0) + 1}: {error}"
+    else:
+        return
+    pytest.fail(reason, pytrace=False)  # out here, or pytest would tell of both
 
 
 def _is_unittest(item: pytest.Function) -> bool:
@@ -86,29 +147,34 @@ def _is_unittest(item: pytest.Function) -> bool:
     return item.cls is not None and issubclass(item.cls, unittest.TestCase)
 
 
-def _watched(method: Callable[[], object], at_least: float, name: str) -> Callable[[], None]:
+def _watched(method: Callable[[], object], item: pytest.Function, asked: Mapping[str, Any]) -> Callable[[], None]:
     from gilcmp.testing.assertions import Watched
 
     @functools.wraps(method)
     def call() -> None:
         with Watched() as watched:
             method()
-        watched.require(at_least, name)
+        _require(watched, item, asked)
 
     return call
 
 
-def _at_least(marker: pytest.Mark) -> float:
-    def value(at_least: Any = 0.9) -> Any:
-        return at_least
+def _asked(marker: pytest.Mark) -> dict[str, Any]:
+    """Return the arguments of a marker."""
+
+    def values(at_least: Any = 0.9, on_busy: Any = None) -> dict[str, Any]:
+        return {"at_least": at_least, "on_busy": on_busy}
 
     try:
-        at_least = value(*marker.args, **marker.kwargs)
+        asked = values(*marker.args, **marker.kwargs)
     except TypeError:
-        raise pytest.UsageError(f"releases_gil takes at_least alone, got {marker}") from None
+        raise pytest.UsageError(f"releases_gil takes at_least and on_busy alone, got {marker}") from None
+    at_least, on_busy = asked["at_least"], asked["on_busy"]
     if not isinstance(at_least, int | float) or not 0 <= at_least <= 1:
         raise pytest.UsageError(f"releases_gil: at_least must be from 0 to 1, got {at_least!r}")
-    return float(at_least)
+    if on_busy not in (None, "skip", "fail", "xfail"):
+        raise pytest.UsageError(f"releases_gil: on_busy must be skip, fail or xfail, got {on_busy!r}")
+    return asked
 
 
 # ---- comparisons ----------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Types of the native part of the probe; what it does is documented in `_gil.pyx`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict, type_check_only
+from typing import Any, TypedDict, TypeVar, type_check_only
+
+_T = TypeVar("_T")
 
 @type_check_only
 class Counts(TypedDict):
@@ -58,13 +60,22 @@ def call_for(
     kwargs: Mapping[str, Any],
     seconds: float,
     limit: int,
+    raises: type[BaseException] | tuple[type[BaseException], ...] = (),
 ) -> tuple[int, float]: ...
 def now() -> int: ...
 def pause_all() -> None: ...
 def resume_all() -> None: ...
 
 class Sampler:
-    def __init__(self, pace: float, longest: float, without_delays: bool = False) -> None: ...
+    def __init__(
+        self,
+        pace: float,
+        longest: float,
+        without_delays: bool = False,
+        with_younger: bool = False,
+        marked: bool = False,
+    ) -> None: ...
+    def call(self, function: Callable[..., _T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> _T: ...
     def stop(self) -> Counts | None: ...
 
 class Waiter:

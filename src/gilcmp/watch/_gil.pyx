@@ -57,7 +57,11 @@ cdef extern from "sampler.h":
         gilcmp_watcher watcher
         gilcmp_wait *waits
         int64_t n
-    gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest, int without_delays)
+    ctypedef struct gilcmp_sampling:
+        int64_t pace, longest
+        int without_delays, with_younger, marked
+    gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, gilcmp_sampling how)
+    void gilcmp_sampler_mark(gilcmp_sampler *sampler, int inside)
     void gilcmp_sampler_free(gilcmp_sampler *sampler)
     gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
     void gilcmp_waiter_free(gilcmp_waiter *waiter)
@@ -107,8 +111,10 @@ def why_not():
     return None if reason == NULL else reason.decode()
 
 
-def call_for(function, args, kwargs, seconds, limit):
+def call_for(function, args, kwargs, seconds, limit, raises=()):
     """Call ``function(*args, **kwargs)`` natively, again and again, for about so many seconds.
+
+    It may raise one of the exceptions `raises`.
 
     Between two calls there is no bytecode: what the interpreter does there would count as held.
 
@@ -125,7 +131,10 @@ def call_for(function, args, kwargs, seconds, limit):
     cdef int64_t calls = 0
     cdef int64_t most = limit
     while True:
-        function(*args, **kwargs)
+        try:
+            function(*args, **kwargs)
+        except raises:
+            pass
         PyErr_CheckSignals()  # Ctrl-C: without bytecode nothing else checks
         calls += 1
         now = gilcmp_now()
@@ -187,6 +196,10 @@ cdef class Sampler:
         Seconds that the watching is going to take, about.
     without_delays : bool
         Leave out time for which the calling thread was ready to run and had no core, where the system reports it.
+    with_younger : bool
+        What threads hold that start meanwhile counts as held by the calling thread.
+    marked : bool
+        Watch only what `call` calls. Then each look stands for the time since the one before.
 
     Raises
     ------
@@ -197,20 +210,30 @@ cdef class Sampler:
     cdef gilcmp_sampler *sampler
     cdef object __weakref__
 
-    def __cinit__(self, pace, longest, without_delays=False):
+    def __cinit__(self, pace, longest, without_delays=False, with_younger=False, marked=False):
         cdef gilcmp_lock lock
-        cdef int64_t every = nanoseconds("pace", pace)
-        cdef int64_t length = nanoseconds("longest", longest)
+        cdef gilcmp_sampling how
+        how.pace = nanoseconds("pace", pace)
+        how.longest = nanoseconds("longest", longest)
+        how.without_delays, how.with_younger, how.marked = bool(without_delays), bool(with_younger), bool(marked)
         cdef const char *reason = gilcmp_find_lock(&lock)
         if reason != NULL:
             raise RuntimeError(f"the GIL cannot be watched: {reason.decode()}")
-        self.sampler = gilcmp_sampler_start(&lock, every, length, bool(without_delays))
+        self.sampler = gilcmp_sampler_start(&lock, how)
         if self.sampler == NULL:
             raise MemoryError("no memory, or no thread, for the sampler")
 
     def __dealloc__(self):
         if self.sampler != NULL:
             gilcmp_sampler_free(self.sampler)
+
+    def call(self, function, args, kwargs):
+        """Return ``function(*args, **kwargs)``, which a marked sampler watches."""
+        gilcmp_sampler_mark(self.sampler, True)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            gilcmp_sampler_mark(self.sampler, False)
 
     def stop(self):
         """Stop, and return what was seen as a dict; times in seconds. In a child of fork: None."""

@@ -120,6 +120,22 @@ static void add_changes(gilcmp_sampler *sampler, gilcmp_state state, int64_t now
         counts->longest_hold = now - sampler->held_since;
 }
 
+/* Tell whether a thread started after the sampler did. IDs are given in rising order, and never twice. */
+static int is_younger(const gilcmp_sampler *sampler, const PyThreadState *thread)
+{
+    uint64_t id;
+    return gilcmp_safe_read(&id, &thread->id, sizeof(id)) && id > sampler->newest;
+}
+
+/* Read who holds the lock, and whether what is to be watched was going on just before and just after. */
+static gilcmp_state look(const gilcmp_sampler *sampler, const void **holder, int *inside)
+{
+    const int before = LOAD(sampler->inside);
+    const gilcmp_state state = gilcmp_read_lock(&sampler->lock, holder);
+    *inside = !sampler->marked || (before && LOAD(sampler->inside));
+    return state == GILCMP_OTHER && sampler->newest && is_younger(sampler, *holder) ? GILCMP_SELF : state;
+}
+
 static void sample(gilcmp_watcher *watcher)
 {
     gilcmp_sampler *sampler = (gilcmp_sampler *)watcher;
@@ -153,7 +169,8 @@ static void sample(gilcmp_watcher *watcher)
         else if (pace)
             gilcmp_spin_easily_until(gilcmp_now() + gilcmp_jittered(&watcher->random, pace));
         /* the clock is read after the lock: a preemption in between lengthens the gap and is dropped */
-        const gilcmp_state state = gilcmp_read_lock(&sampler->lock, &holder);
+        int inside;
+        const gilcmp_state state = look(sampler, &holder, &inside);
         const int64_t now = gilcmp_now(), passed = now - sampler->then;
         if (LOAD(watcher->stop) && now > watcher->stopped_at)
             break;
@@ -161,9 +178,12 @@ static void sample(gilcmp_watcher *watcher)
             sampler->began = sampler->held_since = sampler->dropped_until = now;
         } else {
             const int64_t delay = tells_delays ? new_delay(sampler) : 0;
-            counts->samples++;
-            counts->switches += holder != sampler->holder_before;
-            if (resumed || passed > gap) {
+            counts->samples += inside;
+            counts->switches += inside && holder != sampler->holder_before;
+            if (!inside) {
+                sampler->held_since = sampler->dropped_until = now;
+                sampler->free_since = 0;
+            } else if (resumed || passed > gap) {
                 counts->dropped += passed;
                 sampler->dropped_until = now;
                 sampler->held_since = now;
@@ -173,8 +193,10 @@ static void sample(gilcmp_watcher *watcher)
                     leave_cpu(&allowed, sched_getcpu());
 #endif
             } else {
-                add_times(sampler, state, now);
                 add_changes(sampler, state, now);
+                if (sampler->marked) /* part of the time before this look may lie outside: each look stands for itself */
+                    sampler->before = state;
+                add_times(sampler, state, now);
                 take_off(sampler, now, delay < now - sampler->dropped_until ? delay : now - sampler->dropped_until);
             }
         }
@@ -187,17 +209,30 @@ static void sample(gilcmp_watcher *watcher)
         gilcmp_close_files(&sampler->files);
 }
 
-gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest, int without_delays)
+/* ID of the newest thread of the calling thread's interpreter: the list of its threads begins with it. Without a GIL the
+ * list changes meanwhile, and nothing is held by anybody. */
+static uint64_t newest_thread(void)
+{
+#ifdef Py_GIL_DISABLED
+    return 0;
+#else
+    return PyThreadState_GetID(PyInterpreterState_ThreadHead(PyInterpreterState_Get()));
+#endif
+}
+
+gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, gilcmp_sampling how)
 {
     gilcmp_sampler *sampler = calloc(1, sizeof(*sampler));
     if (sampler == NULL)
         return NULL;
     sampler->lock = *lock;
-    sampler->pace = pace;
-    sampler->without_delays = without_delays;
+    sampler->pace = how.pace;
+    sampler->without_delays = how.without_delays;
+    sampler->newest = how.with_younger ? newest_thread() : 0;
+    sampler->marked = how.marked;
     sampler->files = (gilcmp_files){-1, -1};
     sampler->native = own_number();
-    sampler->counts.segment_length = longest / GILCMP_SEGMENTS + 1;
+    sampler->counts.segment_length = how.longest / GILCMP_SEGMENTS + 1;
 #ifdef __linux__
     sampler->started_on = sched_getcpu();
 #endif
@@ -207,6 +242,11 @@ gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int6
     }
     STORE(sampler->armed, 1);
     return sampler;
+}
+
+void gilcmp_sampler_mark(gilcmp_sampler *sampler, int inside)
+{
+    STORE(sampler->inside, inside);
 }
 
 void gilcmp_sampler_free(gilcmp_sampler *sampler)

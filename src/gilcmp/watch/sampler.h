@@ -29,6 +29,8 @@ typedef struct {
     gilcmp_lock lock;
     int64_t pace;        /* nanoseconds between samples on average, 0: spin */
     int without_delays;
+    uint64_t newest;     /* threads with higher IDs count as the watched one; 0: no other does */
+    int marked, inside;  /* marked: only looks while `inside` count; it is set around each call */
     int armed;           /* the watched thread is back from starting the sampler */
     int started_on;      /* the CPU that the watched thread was on */
     int64_t began, then; /* then: when the latest sample was taken */
@@ -41,9 +43,17 @@ typedef struct {
     gilcmp_files files;
 } gilcmp_sampler;
 
-/* longest: approximate time that it will watch, in nanoseconds.
- * without_delays: leave out the calling thread's run delay, where the system reports it. */
-gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, int64_t pace, int64_t longest, int without_delays);
+typedef struct {
+    int64_t pace;       /* nanoseconds between two looks on average, 0: spin */
+    int64_t longest;    /* approximate time that it will watch, in nanoseconds */
+    int without_delays; /* leave out the calling thread's run delay, where the system reports it */
+    int with_younger;   /* what threads hold that start meanwhile counts as held by the calling thread */
+    int marked;         /* watch only while gilcmp_sampler_mark says so */
+} gilcmp_sampling;
+
+gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, gilcmp_sampling how);
+/* Say whether what is to be watched goes on; called by the watched thread. */
+void gilcmp_sampler_mark(gilcmp_sampler *sampler, int inside);
 void gilcmp_sampler_free(gilcmp_sampler *sampler);
 
 typedef struct {

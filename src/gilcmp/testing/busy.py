@@ -1,0 +1,25 @@
+"""What an assertion does where the machine was too busy to say."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+from unittest import SkipTest
+
+CHOICES = ("skip", "fail", "xfail")
+
+default = "skip"  # pytest's option --gil-busy sets it
+
+
+def give_up(reason: str, on_busy: str | None = None) -> NoReturn:
+    """Skip the test, fail it, or let it fail as expected (pytest only)."""
+    __tracebackhide__ = True
+    how = default if on_busy is None else on_busy
+    if how not in CHOICES:
+        raise ValueError(f"on_busy must be {', '.join(CHOICES[:-1])} or {CHOICES[-1]}, got {on_busy!r}")
+    if how == "fail":
+        raise AssertionError(reason)
+    if how == "xfail":
+        import pytest
+
+        pytest.xfail(reason)
+    raise SkipTest(reason)
