@@ -56,3 +56,59 @@ def who(task):
 
 def interrupts(x):
     raise KeyboardInterrupt
+
+
+def add(a, b):
+    return a + b
+
+
+def raises_type_error(x):
+    """With a message like that of a wrong call, which it is not."""
+    return add(x)
+
+
+class Adder:
+    def __init__(self, number):
+        self.number = number
+
+    def to(self, other):
+        return self.number + other
+
+
+async def pause(seconds):
+    import asyncio
+
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+def runner(function, tasks, workers):
+    """The simplest one: one after the other."""
+    return [function(task) for task in tasks]
+
+
+def sharing_runner(function, tasks, workers):
+    """One that does equal tasks once."""
+    answers = {}
+    for task in tasks:
+        if task not in answers:
+            answers[task] = function(task)
+    return [answers[task] for task in tasks]
+
+
+def careless_runner(function, tasks, workers):
+    """One that loses an answer."""
+    return [function(task) for task in tasks][1:]
+
+
+class Mapper:
+    """Something with a map."""
+
+    def __init__(self, workers):
+        self.closed = False
+
+    def map(self, function, tasks):
+        return map(function, tasks)
+
+    def close(self):
+        Mapper.closed = True

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import gilcmp
 from conftest import busy_machine
 from gilcmp import AtlasError
-from gilcmp.base.statement import execute
+from gilcmp.base.calls import execute
 from gilcmp.probing.probe_result import OPEN
 from test_cli import call, process
 

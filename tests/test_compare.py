@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -10,7 +12,9 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from itertools import groupby
 from types import SimpleNamespace
@@ -157,11 +161,21 @@ def test_several_functions_side_by_side():
     assert [cell.implementation for cell in found] == ["twice", "same"]
 
 
-def test_lambdas_run_under_threads_and_fail_clearly_under_processes():
+def test_lambdas_are_sent_by_value():
+    pytest.importorskip("cloudpickle")
+    offset = 5
+    found = gilcmp.compare(lambda x: x + offset, tasks=[1, 2], workers=2, budget=0.3, check=lambda a: a == [6, 7])
+    assert [cell.error for cell in found] == [None] * 3
+    assert found["processes", 2].rounds
+
+
+def test_without_cloudpickle_lambdas_fail_clearly_under_processes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
     found = gilcmp.compare(lambda x: x, tasks=[1, 2], workers=2, budget=0.3)
     assert found["threads", 2].error is None
     assert found["threads", 2].rounds
     assert "cannot be sent to another process" in found["processes", 2].error
+    assert "with cloudpickle installed it can be" in found["processes", 2].error
     assert found["processes", 2].rounds == []
     assert "not measured" in str(found)
     assert found["processes", 2].verdict == "not measured"
@@ -171,6 +185,133 @@ def test_answers_that_cannot_be_sent_back_are_an_error_of_those_cells():
     found = gilcmp.compare(tasks.lock_in_a_worker, tasks=[os.getpid()], workers=1, budget=0.3)
     assert "cannot be sent" in found["processes"].error
     assert found["threads"].error is None
+
+
+def test_a_program_from_standard_input_can_have_processes():
+    """Its functions are in no file that a process could import."""
+    pytest.importorskip("cloudpickle")
+    code = """
+import gilcmp
+def twice(x):
+    return 2 * x
+all_names = gilcmp.strategies.items()
+methods = [name for name, each in all_names if name.startswith("processes-") and not each.unavailable]
+found = gilcmp.compare(twice, tasks=[1, 2], strategies=methods, workers=1, budget=1, check=lambda a: a == [2, 4])
+print([cell.error for cell in found if cell.error], len(found))
+"""
+    done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout.startswith("[] "), done.stderr) == (True, "")
+
+
+def test_a_task_may_be_several_arguments():
+    found = gilcmp.compare(
+        tasks.add, tasks=[(1, 2), [3, 4]], star=True, workers=1, budget=0.3, check=lambda answers: answers == [3, 7]
+    )
+    assert [cell.error for cell in found] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "hint"),
+    [
+        (tasks.add, [(1, 2)], "each task is one argument; star=True makes several of a tuple"),
+        (tasks.double, None, "tasks=[…] gives the arguments, one call each"),
+        (tasks.raises_type_error, [1], None),
+    ],
+)
+def test_a_call_with_other_arguments_says_what_may_have_been_meant(function, given, hint):
+    with pytest.raises(TypeError) as failed:
+        gilcmp.compare(function, tasks=given, budget=0.2)
+    hints = [note for note in failed.value.__notes__ if "raised in the cell" not in note]
+    assert hints == ([f"gilcmp: {hint}"] if hint else [])
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (partial(tasks.add, 1), "add"),
+        (tasks.Adder(1).to, "to"),
+        (tasks.Adder, "Adder"),
+        (abs, "abs"),
+    ],
+)
+def test_whatever_can_be_called_can_be_compared(function, name):
+    found = gilcmp.compare(function, tasks=[1, 2], workers=1, budget=0.3)
+    assert [cell.error for cell in found] == [None] * 3
+    assert {cell.implementation for cell in found} == {name}
+
+
+def test_a_function_that_changes_its_argument_is_refused():
+    with pytest.raises(ValueError, match=r"changes its argument, tasks\[1\]: .* let it work on a copy"):
+        gilcmp.compare(lambda listed: listed.sort(), tasks=[[1, 2], [2, 1]], budget=0.2)
+
+
+def test_an_iterator_is_no_task():
+    with pytest.raises(TypeError, match=r"tasks\[1\] is a list_iterator, which the first call uses up"):
+        gilcmp.compare(list, tasks=[[1], iter([1])], budget=0.2)
+
+
+def test_other_answers_are_told():
+    count = itertools.count()
+    found = gilcmp.compare(lambda x: next(count), tasks=[1, 2], strategies=[], budget=0.2)
+    assert len(found.run.notes) == 1
+    assert "answers the same tasks differently from pass to pass" in found.run.notes[0]
+    assert "Note: <lambda> answers" in " ".join(str(found).split())
+    found = gilcmp.compare(
+        lambda x: threading.current_thread().name, tasks=[1, 2], workers=1, budget=0.2, strategies="threads"
+    )
+    assert found.run.notes == ["<lambda>, threads x 1: the answers differ from those of the first serial pass"]
+    found = gilcmp.compare(tasks.double, tasks=[0.1, float("nan")], workers=1, budget=0.2)
+    assert found.run.notes == []
+
+
+def test_no_more_calls_than_are_allowed():
+    for most in (30, 100, 1000):
+        calls = []
+        found = gilcmp.compare(
+            calls.append, tasks=[1, 2, 3], strategies="threads", workers=[1, 2], budget=1, max_calls=most
+        )
+        assert len(calls) <= most
+        assert all(cell.rounds for cell in found)
+    told = []
+    calls.clear()
+    gilcmp.compare(calls.append, tasks=[1, 2, 3], strategies="threads", workers=2, budget=0.3, progress=told.append)
+    (foreseen,) = [now.calls for now in told if now.calls is not None]
+    assert 0.01 < len(calls) / foreseen < 100
+
+
+def test_what_sending_costs_is_told_and_the_budget_holds():
+    """Tasks that take long to send: no more passes than fit, and none that would take longer than is left."""
+    began = time.perf_counter()
+    found = gilcmp.compare(len, tasks=[bytes(20_000_000)] * 4, workers=[1, 2], budget=1.0)
+    took = time.perf_counter() - began
+    processes = found["processes", 1].record
+    assert processes.sending > 1e-3
+    assert processes.bytes_out > 20_000_000
+    assert processes.bytes_back < 100
+    assert found["threads", 1].record.sending is None
+    assert "sending a task and its answer takes" in " ".join(str(found).split())
+    assert "20.0 MB out" in " ".join(str(found).split())
+    assert took < 1.0 + 20 * processes.sending + 5  # a busy machine gets some seconds; without the bound it took 45
+    costly = gilcmp.compare(len, tasks=[bytes(20_000_000)] * 40, workers=1, budget=0.2)
+    assert "more than is left of the budget" in costly["processes", 1].error
+    assert costly["processes", 1].record.sending > 1e-3
+
+
+def test_blas_is_left_alone_for_functions_unless_asked():
+    assert gilcmp.compare(abs, tasks=[1], strategies=[], budget=0.1).run.settings.blas_threads is None
+    found = gilcmp.compare(abs, tasks=[1], strategies=[], budget=0.1, blas_threads=2)
+    assert found.run.settings.blas_threads == 2
+    assert "BLAS was kept to 2 threads." in " ".join(str(found).split())
+    assert gilcmp.compare("pi", implementations="python", strategies=[], budget=0.1).run.settings.blas_threads == 1
+
+
+def test_a_coroutine_function_is_compared_where_a_loop_runs_as_in_a_notebook():
+    async def notebook():
+        return gilcmp.compare(tasks.pause, tasks=[0.001] * 4, strategies=["asyncio", "threads"], workers=2, budget=0.5)
+
+    found = asyncio.run(notebook())
+    assert [cell.error for cell in found] == [None] * 3
+    assert all(cell.rounds for cell in found)
 
 
 def test_a_killed_worker_costs_its_own_cells_only():
@@ -236,7 +377,7 @@ def test_a_wrong_answer_under_one_strategy_is_an_error_too():
         def submit(self, fn, /, *args):
             def wrong():
                 sample = fn(*args)
-                return sample._replace(part=None if args[1] is None else [0] * len(sample.part))
+                return sample._replace(part=None if sample.part is None else [0] * len(sample.part))
 
             return super().submit(wrong)
 
@@ -312,6 +453,13 @@ def test_a_round_is_measured_however_small_the_budget():
         ({"tasks": [1, 2]}, "for a kernel, tasks must be how many, got list"),
         ({"check": bool}, "check is for functions"),
         ({"work": tasks.double, "tasks": []}, "tasks must hold at least one task, got none"),
+        ({"work": tasks.double, "star": True}, "star=True needs tasks"),
+        ({"work": tasks.double, "tasks": [1], "star": True}, r"tasks\[0\] must be a tuple of arguments, got int"),
+        ({"star": True}, "star and max_calls are for functions"),
+        ({"max_calls": 5}, "star and max_calls are for functions"),
+        ({"work": tasks.double, "tasks": [1], "max_calls": 5}, "max_calls must allow a pass in each cell, at least"),
+        ({"work": tasks.double, "tasks": [1], "max_calls": 0}, "max_calls must be from 1"),
+        ({"blas_threads": 0}, "blas_threads must be from 1"),
         ({"work": tasks.double, "size": 5}, "size is for kernels, not for functions, got 5"),
         ({"work": tasks.double, "implementations": "numpy"}, "implementations is for kernels"),
     ],
@@ -405,7 +553,7 @@ def test_numpys_blas_keeps_to_one_thread_meanwhile():
 
     np.dot(np.ones(3), np.ones(3))
     before = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
-    with compare_module.one_blas_thread():
+    with compare_module.few_blas_threads(1):
         during = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
         assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
     assert during == [1] * len(before)

@@ -348,7 +348,17 @@ def test_what_cannot_be_measured_here_is_skipped_under_its_name(pytester, monkey
 
 
 def test_a_cell_that_cannot_be_measured_is_an_error_with_the_reason(pytester):
-    text = SUITE.replace('"threads"', '"processes-spawn"').replace("(work,", "(lambda n: n,")
+    text = SUITE.replace('"threads"', '"processes-spawn"').replace("(work,", "(stays,").replace("    def work", """\
+    class Unsendable:
+        def __call__(self, n):
+            return n
+
+        def __reduce__(self):
+            raise TypeError("it stays here")
+
+    stays = Unsendable()
+
+    def work""", 1)  # fmt: skip
     result = benchmarked(pytester, text, "-k", "processes-spawn-2")
     result.assert_outcomes(errors=1, deselected=2)
     result.stdout.fnmatch_lines(["*cannot be sent to another process*"])

@@ -18,6 +18,7 @@ from attrs import evolve
 import gilcmp
 from conftest import busy_machine
 from gilcmp import Estimate, Probe, Stall
+from gilcmp.base.calls import name_of
 from gilcmp.experiments.claim import count_down
 from gilcmp.judge.verdict import Verdict
 from gilcmp.testing.assertions import (
@@ -333,7 +334,7 @@ def test_a_call_that_fails_the_second_time_says_that_it_is_repeated():
     ],
 )
 def test_callables_have_the_names_that_their_users_know(func, name):
-    assert module.name_of(func) == name
+    assert name_of(func) == name
 
 
 @pytest.mark.parametrize(

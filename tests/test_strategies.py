@@ -13,6 +13,7 @@ import textwrap
 import threading
 import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 
 import pytest
 
@@ -143,9 +144,9 @@ def test_resolve_takes_names_factories_and_mappings():
     [
         ("nope", "strategy must be one of serial, threads"),
         (["threads", "threads"], "'threads' twice"),
-        ([7], "must be a name or an executor factory, got 7"),
-        (7, "must be names or executor factories, got 7"),
-        ({"x": 3}, r"strategies\['x'\] must be an executor factory, got 3"),
+        ([7], "must be a name or a factory of executors, got 7"),
+        (7, "must be names or factories of executors, got 7"),
+        ({"x": 3}, r"strategies\['x'\] must be a factory of executors, or a runner, got 3"),
         ({"serial": ThreadPoolExecutor}, "must not take the name of a ready-made one, got 'serial'"),
     ],
 )
@@ -430,6 +431,8 @@ def test_a_worker_that_is_stopped_is_ended_after_a_while(method, monkeypatch, no
     [(method, tasks.fails_on_three) for method in ("serial", "threads", *METHODS)]
     + [(method, tasks.dies_in_a_worker) for method in METHODS],
 )
+# CPython 3.11 may set the exception of a future that was cancelled, when the workers of its pool die at that moment
+@pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_run_that_failed_keeps_no_executor_alive(method, task):
     """A cycle would free its semaphores whenever the collector runs: CPython 3.12 may then be told of them twice."""
     pool = Pool.open(strategies[method], 1)
@@ -542,3 +545,97 @@ def test_closing_costs_no_result():
     with pytest.warns(UserWarning, match=r"closing CannotBeClosed x 2 failed: OSError\('the cluster is gone'\)"):
         found = gilcmp.compare(tasks.double, tasks=range(4), strategies=CannotBeClosed, workers=2, budget=0.1)
     assert found["CannotBeClosed"].rounds
+
+
+@pytest.fixture
+def no_worker_is_kept():
+    """End the workers that loky keeps for later, also for joblib."""
+    yield
+    for library in ("loky", "joblib.externals.loky"):
+        if library in sys.modules:
+            sys.modules[library].get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def joblib(**options):
+    library = pytest.importorskip("joblib")
+    return lambda workers: library.Parallel(workers, **options)
+
+
+def loky(name):
+    return getattr(pytest.importorskip("loky"), name)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: multiprocessing.Pool,
+        lambda: multiprocessing.get_context("spawn").Pool,
+        lambda: ThreadPool,
+        lambda: joblib(prefer="threads"),
+        joblib,
+        lambda: loky("ProcessPoolExecutor"),
+        lambda: loky("get_reusable_executor"),
+        lambda: ProcessPoolExecutor,
+        lambda: tasks.Mapper,
+        lambda: tasks.runner,
+    ],
+)
+@pytest.mark.usefixtures("no_worker_is_kept")
+def test_what_people_run_their_tasks_with_is_a_strategy(make):
+    found = gilcmp.compare(
+        tasks.double,
+        tasks=[1, 2, 3],
+        strategies={"mine": make()},
+        workers=2,
+        budget=0.3,
+        check=lambda a: a == [2, 4, 6],
+    )
+    cell = found["mine", 2]
+    assert cell.error is None
+    assert cell.rounds
+    assert cell.startup > 0
+    if cell.record.sending is not None:
+        assert not cell.record.shares_gil
+
+
+def test_a_runner_is_closed():
+    tasks.Mapper.closed = False
+    gilcmp.compare(tasks.double, tasks=[1], strategies={"mine": tasks.Mapper}, workers=1, budget=0.1)
+    assert tasks.Mapper.closed
+
+
+@pytest.mark.parametrize(
+    ("runner", "listed", "reason"),
+    [
+        (tasks.sharing_runner, [1, 1, 2, 2], "its runner did 2 of 4 tasks, and shared their answers with equal ones"),
+        (tasks.careless_runner, [1, 2], "it gave 0 answers to 1 task"),
+        (lambda function, listed, workers: listed, [1, 2], "must return what the function returns, task by task"),
+    ],
+)
+def test_a_runner_that_did_not_do_each_task_is_told(runner, listed, reason):
+    found = gilcmp.compare(
+        tasks.double, tasks=listed, strategies={"mine": runner, "other": tasks.runner}, workers=1, budget=0.3
+    )
+    assert reason in found["mine"].error
+    assert found["mine"].verdict == "not measured"
+    assert found["other"].rounds
+
+
+def test_what_runs_nothing_is_refused():
+    with pytest.raises(
+        TypeError, match=r"strategy 'mine' must open .* something else with map\(function, tasks\), got int"
+    ):
+        gilcmp.compare(tasks.double, tasks=[1], strategies={"mine": lambda workers: 7}, budget=0.1)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a process that kills itself")
+def test_a_killed_worker_of_a_pool_of_multiprocessing_is_no_hang(no_child_is_left):
+    found = gilcmp.compare(
+        tasks.dies_in_a_worker,
+        tasks=[os.getpid()] * 4,
+        strategies={"mine": multiprocessing.Pool},
+        workers=2,
+        budget=0.3,
+    )
+    assert "died (a worker was killed)" in found["mine"].error
+    assert found["serial"].rounds

@@ -27,23 +27,41 @@ def python_command(*arguments: str, python: str = sys.executable, x_options: boo
     return [python, *options, *arguments]
 
 
+def main_is_a_file() -> bool:
+    """Tell whether the program is a file, which other processes can import; a notebook and standard input are none."""
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    return path is not None and os.path.isfile(path)  # noqa: PTH113  # a path that was given may be bytes
+
+
 @contextlib.contextmanager
 def safe_workers() -> Iterator[None]:
     """Let the processes that `multiprocessing` starts meanwhile leave the current folder alone as well.
 
     Before they import the program, they take over its `sys.path`; until then ``-c`` has them search the current folder.
+    A program from standard input calls itself a file named "<stdin>", which they would look for.
     """
     from multiprocessing import util
 
+    main = sys.modules["__main__"]
+    with contextlib.ExitStack() as afterwards:
+        if hasattr(main, "__file__") and not main_is_a_file():
+            afterwards.callback(setattr, main, "__file__", main.__file__)
+            del main.__file__
+        afterwards.enter_context(_without_current_folder(util))
+        yield
+
+
+@contextlib.contextmanager
+def _without_current_folder(util: Any) -> Iterator[None]:
     flags = getattr(util, "_args_from_interpreter_flags", None)
     if flags is None or sys.flags.safe_path:
         yield
         return
-    util._args_from_interpreter_flags = lambda: [*flags(), "-P"]  # type: ignore[attr-defined]
+    util._args_from_interpreter_flags = lambda: [*flags(), "-P"]
     try:
         yield
     finally:
-        util._args_from_interpreter_flags = flags  # type: ignore[attr-defined]
+        util._args_from_interpreter_flags = flags
 
 
 class ChildError(RuntimeError):

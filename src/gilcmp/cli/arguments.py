@@ -75,7 +75,7 @@ def called(text: str, setup: tuple[str, ...] = (), parameter: str = "") -> Calla
     parameter : str
         The name that a statement has for its argument, if it gets one.
     """
-    from gilcmp.base.statement import Statement
+    from gilcmp.base.calls import Statement
 
     place, _, path = text.partition(":")
     if not setup and place.endswith(".py") and not text.endswith(":"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ DEFAULT_BUDGET = 30.0
 @click.option("--workers", type=Counts(), help="Such as 1,2,4; default: up to the usable CPUs, and twice those.")
 @click.option("--size", help="small, medium, large or a number; default: calibrated.")
 @click.option("--tasks", type=click.IntRange(1, 10**7), help="Number of tasks (for a function: of calls).")
+@click.option("--max-calls", type=click.IntRange(1), help="Call a function so often at most, in all cells together.")
+@click.option("--blas-threads", type=click.IntRange(1, 4096), help="Threads of BLAS; default: 1 for kernels.")
 @click.option("--budget", type=Duration(), default=DEFAULT_BUDGET, help="Time for it all, default: 30s.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the inputs, default: 0.")
 @click.option("-o", "--output", "--json", "output", metavar="FILE", help="Save the run; -: to standard output.")
@@ -60,6 +63,8 @@ def compare(
     workers: list[int] | None,
     size: str | None,
     tasks: int | None,
+    max_calls: int | None,
+    blas_threads: int | None,
     budget: float,
     seed: int,
     output: str | None,
@@ -84,6 +89,8 @@ def compare(
         "size": size,
         "tasks": tasks,
         "seed": seed,
+        "max_calls": max_calls,
+        "blas_threads": blas_threads,
     }
     if pythons and (setup or not all(word.isidentifier() or re.fullmatch(NAMED, word) for word in work)):
         raise click.UsageError("other interpreters compare kernels and package.module:function, no statements")
@@ -99,7 +106,7 @@ def compare(
             names = short if len(set(short)) == len(short) else work
             subject = {name: called(word, setup) for name, word in zip(names, work, strict=True)}
         try:
-            session = Session(subject, progress, budget=budget, **settings)
+            session = Session(subject, _telling_calls(progress, quiet=quiet), budget=budget, **settings)
         except (ValueError, TypeError) as error:
             raise click.UsageError(str(error)) from None
         failure: BaseException | None = None
@@ -148,6 +155,22 @@ def _compare_pythons(
         for python, comparison in comparisons:
             code = save(comparison.save, str(target.with_stem(f"{target.stem}-{python.name}"))) or code
     return code
+
+
+def _telling_calls(progress: Any, *, quiet: bool) -> Callable[[Any], None]:
+    """Return the progress, which also says how often a user's functions are going to be called."""
+
+    def tell(now: Any) -> None:
+        if now.calls is not None and not quiet:
+            said = f"about {now.calls:,} calls of your code follow; --max-calls allows fewer"
+            if progress is None:
+                click.echo(said, err=True)
+            else:
+                progress.say(said)
+        if progress is not None:
+            progress(now)
+
+    return tell
 
 
 def _measure(session: Any) -> Any:

@@ -100,7 +100,7 @@ class Cell:
             self.record.gil_held,
             self.record.gil_waited,
             scale=self.scale,
-            hand_over=(self.hand_over or math.nan) * (self.record.handed or math.nan),
+            hand_over=(self.record.sending or self.hand_over or math.nan) * (self.record.handed or math.nan),
         )
         return judge(self.rounds, self.serial_record.rounds, situation)
 

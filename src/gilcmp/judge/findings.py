@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gilcmp.judge.cell import Cell, by_kernel
-from gilcmp.judge.verdict import UNDECIDED
+from gilcmp.judge.verdict import GAINS, UNDECIDED
 from gilcmp.saved.environment import Environment
 
 
@@ -79,7 +79,7 @@ def _best(cells: Sequence[Cell]) -> list[str]:
         if not clear:
             continue
         best = max(clear, key=lambda cell: cell.speedup.value)
-        if best.speedup.low > 1:
+        if best.verdict.word in GAINS:
             sentences.append(f"{implementation} ran fastest under {best.place}: {_times(best)} as fast as serial.")
         elif len(clear) == len(parallel):
             sentences.append(f"Nothing made {implementation} faster than serial.")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gilcmp.base.median import middle
 from gilcmp.judge.cell import Cell, by_kernel, control
+from gilcmp.judge.estimate import median
 from gilcmp.saved.run import Run
 from gilcmp.show import words
 from gilcmp.show.model import Section, Sentence, Table, Value, columns, section
@@ -24,11 +25,33 @@ def comparison_sections(cells: Sequence[Cell], run: Run, findings: Sequence[str]
             prices.setdefault(pool.strategy, []).append(pool.hand_over)
     handing = ", ".join(f"{strategy} {words.seconds(middle(price))}" for strategy, price in prices.items())
     parts += [Sentence(f"Handing over an empty task: {handing}.", "dim")] * bool(handing)
+    parts += [Sentence(sentence, "dim") for sentence in _sending(cells)]
     parts += [Sentence(sentence) for sentence in findings]
+    parts += [Sentence(f"Note: {note}.", "strong") for note in run.notes]
     parts.append(Sentence(_reading(cells, run)))
     if not run.complete:
         parts.append(Sentence("Incomplete: the measuring ended early; what was finished is shown.", "strong"))
     return [*sections, section("", *parts)]
+
+
+def _sending(cells: Sequence[Cell]) -> list[str]:
+    """Say what it costs to send a user's tasks, of each strategy that does."""
+    said: dict[tuple[str, str], str] = {}
+    for cell in cells:
+        record = cell.record
+        if record.sending is None or (cell.implementation, cell.strategy) in said:
+            continue
+        alone = median([seen.wall / cell.serial_record.work for seen in cell.serial_record.rounds]).value
+        size = ""
+        if record.bytes_out is not None and record.bytes_back is not None:
+            size = f" ({words.data(record.bytes_out)} out, {words.data(record.bytes_back)} back)"
+        several = len({each.implementation for each in cells}) > 1
+        name = f"{cell.implementation}, {cell.strategy}" if several else cell.strategy
+        said[cell.implementation, cell.strategy] = (
+            f"{name}: sending a task and its answer takes {words.seconds(record.sending)}{size}, doing it "
+            f"{words.seconds(alone)}."
+        )
+    return list(said.values())
 
 
 def _heading(kernel: str, cells: Sequence[Cell]) -> str:
@@ -75,10 +98,12 @@ def _reading(cells: Sequence[Cell], run: Run) -> str:
     cores = environment.cpus_physical
     shared = cores is not None and cores < environment.cpus_logical  # two such CPUs are worth less than two cores
     cpu = environment.cpu + f", hardware threads of {words.counted(cores or 0, 'core')}" * shared
+    blas = run.settings.blas_threads
+    kept = f" BLAS was kept to {words.counted(blas, 'thread')}." if blas is not None else ""
     return (
         f"{environment.interpreter}, {environment.cpus:g} of {environment.cpus_logical} CPUs ({cpu}); "
         f"{words.counted(rounds, 'round')}, of which {min(quiet, default=0)} to {max(quiet, default=0)} were quiet "
-        "enough to count. n: workers; eff.: speed-up / workers that can run at once; CPUs: kept busy on average."
+        f"enough to count.{kept} n: workers; eff.: speed-up / workers that can run at once; CPUs: kept busy on average."
     )
 
 

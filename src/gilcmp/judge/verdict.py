@@ -42,6 +42,7 @@ TONES = {
     "not measured": "open",
 }
 WORDS = ("baseline", *TONES)
+GAINS = ("scales", "partial", "faster")  # words for what surely gains
 UNDECIDED = ("starved", "too noisy")  # words that leave the question open
 
 

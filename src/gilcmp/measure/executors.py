@@ -15,8 +15,9 @@ from multiprocessing.connection import wait as wait_for_any
 from typing import Any, TypeAlias
 
 from gilcmp.measure.placement import settle, settle_from
+from gilcmp.measure.runners import Runner
 
-ExecutorFactory: TypeAlias = Callable[[int], Executor]
+ExecutorFactory: TypeAlias = "Callable[[int], Executor | Runner]"
 
 START_TIMEOUT = 60.0  # seconds that all workers of a pool have to get ready
 

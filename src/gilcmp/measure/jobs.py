@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 import os
 import pickle
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any
 
 from attrs import define, field
 
+from gilcmp.base.child import main_is_a_file
 from gilcmp.compute.kernel import TWINS, Kernel
 from gilcmp.compute.registry import TaskCall, await_task, kernels
-from gilcmp.measure.request import FunctionWork, KernelWork
+from gilcmp.measure.answers import Untouched, refuse_lazy, same, small
+from gilcmp.measure.request import MAX_HANDED_OVER, FunctionWork, KernelWork
 
 # What the serial cell is calibrated to, in seconds: long compared with handing it over, yet short enough for many
 # rounds, and for a cell and its serial partner to see the same machine, whose speed changes in bursts of 0.3 to 2 s.
@@ -25,10 +29,8 @@ FINE = 0.025  # longest serial cell, in seconds, that has a turn before and afte
 # Batches of a kernel's tasks per worker: handing one over costs a process some 0.15 ms, and a thread 0.04.
 BATCHES_PER_WORKER = 2
 PASSES, PASSES_OF_PROCESSES = 2, 4  # of a kernel's tasks, where the serial cell does one in its turn
-# Tasks of a user's that are handed over one by one in a round: each costs a pool some 0.1 ms, and a function
-# that takes nanoseconds would otherwise be handed over a million times.
-MAX_HANDED_OVER = 500
 PIECES = 64  # of which NumPy checks one
+OURS = (__name__, "asyncio.runners", "asyncio.base_events")  # modules of frames between a user's function and us
 
 
 class WrongAnswer(RuntimeError):
@@ -40,15 +42,32 @@ async def _await_batch(function: Callable[[Any], Any], batch: Sequence[Any]) -> 
 
 
 class _Loop:
-    """An event loop for the coroutines that a thread runs one after the other; it is closed when the thread ends."""
+    """An event loop for the coroutines that a thread runs one after the other; it is closed when the thread ends.
+
+    Where a loop runs in that thread already, as in a notebook, ours has a thread of its own.
+    """
 
     def __init__(self) -> None:
         import asyncio
 
-        self.runner = asyncio.Runner()
+        self._runner = asyncio.Runner()
+        self._running = asyncio.get_running_loop
+        self._thread: ThreadPoolExecutor | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end."""
+        try:
+            self._running()
+        except RuntimeError:
+            return self._runner.run(coroutine)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="gilcmp loop")
+        return self._thread.submit(self._runner.run, coroutine).result()
 
     def __del__(self) -> None:
-        self.runner.close()
+        if self._thread is not None:
+            self._thread.shutdown()
+        self._runner.close()
 
 
 _local = threading.local()
@@ -61,7 +80,7 @@ def _run_coroutine(function: Callable[[Any], Any], task: Any) -> Any:
     """
     if getattr(_local, "process", None) != os.getpid():  # a fork inherits what belongs to its parent's loop
         _local.process, _local.loop = os.getpid(), _Loop()
-    return _local.loop.runner.run(function(task))
+    return _local.loop.run(function(task))
 
 
 def _do_batch(function: Callable[[Any], Any], batch: Sequence[Any]) -> list[Any]:
@@ -101,6 +120,18 @@ class Job:
         ``verify(parts of one pass)`` raises WrongAnswer.
     fine : bool
         Whether the serial cell takes at most `FINE` seconds.
+    unsendable : str or None
+        Why it cannot be sent to another process.
+    sent : callable or None
+        What is sent there in place of the function, if that is another one.
+    sizes : sequence of int
+        Bytes of each task when it is sent; empty where that is not known.
+    seconds : float
+        Seconds of a pass in the calling thread.
+    answers : sequence or None
+        Those of the first pass, where every pass must give the same.
+    notes : list of str
+        What is to be told of it.
     """
 
     kernel: str
@@ -116,28 +147,45 @@ class Job:
     repeats: int = 1
     coroutine: Callable[[Any], Any] | None = None
     fine: bool = False
-    unsendable: str | None = field(default=None)
+    unsendable: str | None = None
+    sent: Callable[[Any], Any] | None = None
+    sizes: Sequence[int] = ()
+    seconds: float = math.nan
+    answers: Sequence[Any] | None = None
+    notes: list[str] = field(factory=list)
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return self.kernel if self.kernel == self.implementation else f"{self.kernel}, {self.implementation}"
 
     def round_work(
-        self, *, coroutine: bool = False, batches: int | None = None, passes: int = 1
+        self,
+        *,
+        coroutine: bool = False,
+        batches: int | None = None,
+        passes: int = 1,
+        sends: bool = False,
+        repeats: int | None = None,
     ) -> tuple[Callable[[Any], Any], Sequence[Any]]:
         """Return the function (or the coroutine function) and the tasks of a round, in so many batches at most.
 
-        `passes`: how often the cell does what the serial cell does once.
+        `passes`: how often the cell does what the serial cell does once. `sends`: whether they may be sent to another
+        process. `repeats`: the cell's own, for a user's tasks.
 
         Without repeats, batch j of n holds the tasks j, j + n, j + 2 n …, so that uneven tasks even out. With repeats
         each of these is followed by its neighbours, so that a worker streams through the inputs as in a single pass.
         """
         function = self.coroutine if coroutine and self.coroutine is not None else self.function
         if not self.batched:
-            return function, list(self.tasks) * self.repeats
+            return (self.sent or function) if sends else function, list(self.tasks) * (repeats or self.repeats)
         listed = [[self.tasks[number] for number in batch] for batch in self._batches(batches, passes)]
         return partial(_await_batch if coroutine else _do_batch, function), listed
 
-    def handed(self, batches: int | None) -> int:
-        """Return how much is handed over in a round: batches, or a user's tasks."""
+    def handed(self, batches: int | None, repeats: int) -> int:
+        """Return how much is handed over in a round: batches, or a user's tasks, so often."""
         n = len(self.tasks)
-        return min(batches or n, n) if self.batched else n * self.repeats
+        return min(batches or n, n) if self.batched else n * repeats
 
     def _batches(self, batches: int | None, passes: int) -> list[list[int]]:
         """Return the numbers of the tasks of each batch."""
@@ -163,37 +211,111 @@ class Job:
 
     def time_once(self) -> float:
         """Do one pass in the calling thread, check it, and return its seconds."""
+        untouched = None if self.batched else Untouched(self.tasks)
         try:
             start = time.perf_counter()
             parts = [self.function(task) for task in self.tasks]
             seconds = time.perf_counter() - start
-            if not self.batched:
-                _refuse_lazy(parts)
+            if untouched is not None:
+                refuse_lazy(parts)
+                untouched.check()
             self.verify(list(parts))
         except Exception as error:
-            error.add_note(f"gilcmp: raised in the cell {self.kernel}, {self.implementation}, serial x 1")
+            self._explain(error)
+            error.add_note(f"gilcmp: raised in the cell {self.name}, serial x 1")
             raise
+        if not self.batched:
+            self._compare(parts)
         return seconds
 
-    def calibrate(self) -> None:
-        """Set `repeats` so that a round of the serial cell takes at least `SHORTEST` seconds."""
-        seconds = self.time_once()
+    def _explain(self, error: Exception) -> None:
+        """Say what a call with other arguments than the function takes may have been meant to be."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_globals.get("__name__") in OURS:
+            trace = trace.tb_next
+        if self.batched or trace is not None or not isinstance(error, TypeError) or "argument" not in str(error):
+            return
+        if all(task is None for task in self.tasks):
+            error.add_note("gilcmp: tasks=[…] gives the arguments, one call each")
+        elif any(isinstance(task, tuple | list) for task in self.tasks):
+            error.add_note("gilcmp: each task is one argument; star=True makes several of a tuple")
+
+    def _compare(self, parts: Sequence[Any]) -> None:
+        """Keep the answers of the first pass; forget them where the second has others."""
+        if math.isnan(self.seconds):
+            self.answers = parts if small(parts) else None
+        elif self.answers is not None and same(list(self.answers), list(parts)) is False:
+            self.answers = None
+            self.notes.append(
+                f"{self.implementation} answers the same tasks differently from pass to pass; "
+                "what it does may differ as well"
+            )
+
+    def differs(self, parts: Sequence[Any]) -> bool:
+        """Tell whether the answers of a round are surely others than those of the first pass."""
+        n = len(self.tasks)
+        return self.answers is not None and same(list(self.answers), list(parts[:n])) is False
+
+    def calibrate(self, most: int = MAX_HANDED_OVER) -> None:
+        """Set `repeats` so that a round of the serial cell takes at least `SHORTEST` seconds.
+
+        `most`: how many tasks of a user's a round has at most.
+        """
+        self.seconds = seconds = self.time_once()
         if seconds < 1.0:  # what takes long needs no second look, and may take very long
-            seconds = min(seconds, self.time_once())
+            self.seconds = seconds = min(seconds, self.time_once())
         self.repeats = 1 if seconds >= SHORTEST else math.ceil(SHORTEST / max(seconds, 1e-7))
         if not self.batched:
-            self.repeats = min(self.repeats, max(1, MAX_HANDED_OVER // len(self.tasks)))
+            self.repeats = min(self.repeats, max(1, most // len(self.tasks)))
         self.fine = seconds * self.repeats <= FINE
 
     def find_unsendable(self) -> None:
-        """Note why another process could not be given the function or its tasks."""
+        """Note how much another process would get, or why it cannot be given the function or its tasks."""
         try:
-            pickle.dumps((self.function, self.tasks))
+            pickle.dumps(self.function)
+            problem = "it is defined in __main__, which is no file" if _is_of_no_file(self.function) else None
         except Exception as error:  # whatever a __reduce__ raises
+            problem = str(error)
+        try:
+            if problem is not None:
+                self.sent = ByValue.of(self.function)
+            self.sizes = [len(pickle.dumps(task)) for task in self.tasks]
+        except ModuleNotFoundError:
+            self.unsendable = f"cannot be sent to another process: {problem} (with cloudpickle installed it can be)"
+        except Exception as error:  # as above
             self.unsendable = f"cannot be sent to another process: {error}"
 
 
-def make_jobs(work: KernelWork | FunctionWork, seed: int, n_tasks: int) -> list[Job]:
+def _is_of_no_file(function: Any) -> bool:
+    """Tell whether a function is of a notebook or of standard input: other processes cannot import it by its name."""
+    while isinstance(function, partial):
+        function = next((argument for argument in function.args if callable(argument)), function.func)
+    return getattr(function, "__module__", None) == "__main__" and not main_is_a_file()
+
+
+class ByValue:
+    """A function that other processes are given by value, as cloudpickle pickles it."""
+
+    def __init__(self, function: Callable[[Any], Any], data: bytes) -> None:
+        self._function, self._data = function, data
+
+    @classmethod
+    def of(cls, function: Callable[[Any], Any]) -> ByValue:
+        """Make one; ModuleNotFoundError without cloudpickle."""
+        cloudpickle = importlib.import_module("cloudpickle")
+        return cls(function, cloudpickle.dumps(function))
+
+    def __call__(self, task: Any) -> Any:
+        """Do a task."""
+        return self._function(task)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (self._data,)
+
+
+def make_jobs(
+    work: KernelWork | FunctionWork, seed: int, n_tasks: int, most_handed: int = MAX_HANDED_OVER
+) -> list[Job]:
     """Make the calibrated jobs of what is asked for, one an implementation.
 
     Parameters
@@ -204,9 +326,11 @@ def make_jobs(work: KernelWork | FunctionWork, seed: int, n_tasks: int) -> list[
         Seed of a kernel's inputs.
     n_tasks : int
         How many tasks.
+    most_handed : int
+        How many tasks of a user's a round has at most.
     """
     if isinstance(work, FunctionWork):
-        return _function_jobs(work, n_tasks)
+        return _function_jobs(work, n_tasks, most_handed)
     return _kernel_jobs(work, seed, n_tasks)
 
 
@@ -328,13 +452,21 @@ def _call_without_task(function: Callable[[], Any], task: Any) -> Any:
     return function()
 
 
-def _function_jobs(work: FunctionWork, n_tasks: int) -> list[Job]:
+def _starred(function: Callable[..., Any], task: Sequence[Any]) -> Any:
+    return function(*task)
+
+
+def _function_jobs(work: FunctionWork, n_tasks: int, most_handed: int) -> list[Job]:
     """Make the calibrated jobs of functions of the user's: each task is one call."""
     tasks: Sequence[Any] = [None] * n_tasks if work.tasks is None else work.tasks
     title = " / ".join(work.functions)
     jobs = []
     for name, function in work.functions.items():
-        call = partial(_call_without_task, function) if work.tasks is None else function
+        call: Callable[[Any], Any] = function
+        if work.tasks is None:
+            call = partial(_call_without_task, function)
+        elif work.star:
+            call = partial(_starred, function)
         coroutine = call if inspect.iscoroutinefunction(function) else None
         job = Job(
             kernel=title,
@@ -349,25 +481,10 @@ def _function_jobs(work: FunctionWork, n_tasks: int) -> list[Job]:
             verify=partial(_verify_with, work.check, name),
             batched=False,
         )
-        job.calibrate()
+        job.calibrate(most_handed)
         job.find_unsendable()
         jobs.append(job)
     return jobs
-
-
-def _refuse_lazy(parts: Sequence[Any]) -> None:
-    """Refuse answers whose work is still to be done: the figures would be those of a call that does nothing."""
-    coroutines = [part for part in parts if isinstance(part, Coroutine)]
-    for coroutine in coroutines:
-        coroutine.close()  # or Python warns that it was never awaited
-    if coroutines:
-        raise TypeError("the function returns a coroutine and does not run it: pass an async function instead")
-    for part in parts:
-        if isinstance(part, Generator | AsyncGenerator | map | filter | zip):
-            raise TypeError(
-                f"the function returns a {type(part).__name__}, whose work is done only when it is gone through: "
-                "return a list of it"
-            )
 
 
 def _verify_with(check: Callable[[Sequence[Any]], bool] | None, name: str, parts: Sequence[Any]) -> None:

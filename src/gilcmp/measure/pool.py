@@ -10,18 +10,25 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, BrokenExecutor, Executor, Future, wait
+from functools import partial
 from typing import Any
 
 from attrs import define
 
 from gilcmp.base.child import safe_workers
 from gilcmp.measure.clocks import Sample, mark, measured, measured_coroutine
+from gilcmp.measure.cpus import usable_cpus
 from gilcmp.measure.executors import PoolError, nothing
+from gilcmp.measure.request import SENT
+from gilcmp.measure.runners import Runner
 from gilcmp.measure.strategies import Strategy
+from gilcmp.show import words
 
 LOOK_AT_WORKERS = 1.0  # seconds between two checks whether awaited workers are stopped
 
 STOPPED_TIMEOUT = 10.0  # seconds for which a worker may be stopped before it is ended
+
+LONG_SENDING = 0.1  # seconds that it may take to measure what sending tasks costs
 
 EMPTY_TASKS = 16  # by which the price of handing one over is measured
 
@@ -80,7 +87,7 @@ class Pool:
     strategy: Strategy
     workers: int
     startup: float
-    _executor: Executor
+    _executor: Executor | Runner
     _children: frozenset[Any]
 
     @classmethod
@@ -104,19 +111,19 @@ class Pool:
                     executor = strategy.open(workers)
             except REFUSED as error:
                 raise PoolError(f"cannot start: {error}") from error
-            if not isinstance(executor, Executor):
+            if not isinstance(executor, Executor | Runner):
                 raise TypeError(
                     f"strategy {strategy.name!r} must open a concurrent.futures.Executor, got {type(executor).__name__}"
                 )
             pool = cls(strategy, workers, 0.0, executor, frozenset())
             try:
-                pool.run(nothing, [None] * workers)
+                pool.run(nothing, range(workers))  # no two alike: some runners would do equal tasks once
             except BaseException as error:
                 pool._children = frozenset(set(multiprocessing.active_children()) - before)
                 pool.close(at_once=True)
                 if isinstance(error, REFUSED):
                     raise PoolError(f"cannot start its workers: {error}") from error
-                if isinstance(error, PoolError):
+                if isinstance(error, PoolError) and error.workers_died:
                     raise PoolError(
                         f"{error} while starting (with the start methods spawn and forkserver, a script that "
                         "calls gilcmp needs 'if __name__ == \"__main__\":' around what it does)"
@@ -128,7 +135,7 @@ class Pool:
 
     def hand_over(self) -> float:
         """Measure the seconds to hand an empty task over and get its answer, when many follow each other."""
-        tasks = [None] * max(EMPTY_TASKS, self.workers)
+        tasks = range(max(EMPTY_TASKS, self.workers))
         runs = (self.run(nothing, tasks) for _ in range(3))
         return min(end - start for _, start, end, _ in runs) / len(tasks) / 1e9
 
@@ -160,13 +167,18 @@ class Pool:
         try:
             # a pool may start its workers now
             with _starting_workers() if self.strategy.isolated else contextlib.nullcontext():
-                for task in tasks:
-                    futures.append(self._executor.submit(measure, function, task, *place))
+                if isinstance(self._executor, Runner):
+                    samples = self._executor.run(partial(measured, function), tasks)
+                else:
+                    for task in tasks:
+                        futures.append(self._executor.submit(measure, function, task, *place))
             # one wait for all: a waiter per future would wake the main thread, and cost the GIL, at every task
             self._wait(futures)
             end = time.perf_counter_ns()
             process_cpu = time.process_time_ns() - cpu_before
-            samples = list(map(Future.result, filter(Future.done, futures)))
+            if not isinstance(self._executor, Runner):
+                samples = list(map(Future.result, filter(Future.done, futures)))
+            self._check(samples, tasks)
             return samples, start, end, process_cpu
         except BrokenExecutor as error:
             reason = f"the workers of {self.strategy.name} x {self.workers} died ({error})"
@@ -181,6 +193,35 @@ class Pool:
             # traceback holds this frame, and such a cycle kept the executor alive until the collector ran.
             while futures:
                 futures.pop().cancel()
+
+    def send(self, function: Callable[[Any], Any], task: Any, others: Sequence[Any]) -> tuple[float, Sample]:
+        """Measure the seconds to send a task and get its answer, besides doing it; and return its sample.
+
+        `others` are sent as well, a few at once, if that takes no time: what a runner needs for a whole list is no
+        price of a single task.
+        """
+        (sample,), start, end, _ = self.run(function, [task])
+        best = max(0, end - start - (sample.end - sample.start)) / 1e9
+        others = others[: SENT - 1]
+        if best * len(others) < LONG_SENDING and len(others) > 1:
+            samples, start, end, _ = self.run(function, others)
+            doing = sum(each.end - each.start for each in samples) / min(self.workers, usable_cpus())
+            best = min(best, max(0.0, end - start - doing) / 1e9 / len(others))
+        return best, sample
+
+    def _check(self, samples: Sequence[Any], tasks: Sequence[Any]) -> None:
+        """Raise PoolError where a runner did not do each task."""
+        if self.strategy.own:
+            return
+        if len(samples) != len(tasks) or not all(isinstance(sample, Sample) for sample in samples):
+            got = f"{words.counted(len(samples), 'answer')} to {words.counted(len(tasks), 'task')}"
+            raise PoolError(f"its runner must return what the function returns, task by task: it gave {got}")
+        done = len({(sample.process, sample.thread, sample.start, sample.end) for sample in samples})
+        if done < len(samples):
+            raise PoolError(
+                f"its runner did {done} of {len(samples)} tasks, and shared their answers with equal ones: tell it not "
+                "to (Dask: get_executor(pure=False)), or give it tasks that differ"
+            )
 
     def _wait(self, futures: Sequence[Future[Any]]) -> None:
         """Wait until all are done, or one has failed; a worker process that is stopped is ended after a while."""
@@ -197,18 +238,20 @@ class Pool:
 
     def close(self, *, at_once: bool = False) -> None:
         """End the workers; `at_once`: do not wait for what they are doing (a thread cannot be stopped)."""
-        if at_once:
+        if at_once and not isinstance(self._executor, Runner):  # those would start others in their place
             self._kill()
         impatient = threading.Timer(STOPPED_TIMEOUT, self._kill)  # for a worker that is stopped and cannot end
         impatient.daemon = True
         if self._children and not at_once:
             impatient.start()
         try:
-            self._shut_down(wait=not at_once or bool(self._children))
+            self._shut_down(wait=not at_once or (bool(self._children) and not isinstance(self._executor, Runner)))
         except Exception as error:  # what was measured is not lost for it
             warnings.warn(f"closing {self.strategy.name} x {self.workers} failed: {error!r}", stacklevel=2)
         finally:
             impatient.cancel()
+            if at_once:
+                self._kill()
 
     def _shut_down(self, *, wait: bool) -> None:
         try:

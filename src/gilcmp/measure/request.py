@@ -7,15 +7,22 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
+from gilcmp.base.calls import name_of
 from gilcmp.base.checks import Duration, duration, integer
 from gilcmp.compute.kernel import Kernel, unavailable
 from gilcmp.compute.registry import kernels
+from gilcmp.measure.answers import refuse_iterators
 from gilcmp.measure.strategies import Strategy, resolve
 
 DEFAULT_STRATEGIES = ("serial", "threads", "processes")
 TASKS_PER_WORKER = 4  # so that uneven tasks even out
 MIN_TASKS = 16
 MAX_TASKS = 10**7
+# Tasks of a user's that are handed over one by one in a round: each costs a pool some 0.1 ms, and a function
+# that takes nanoseconds would otherwise be handed over a million times.
+MAX_HANDED_OVER = 500
+SENT = 9  # calls, at most, by which a strategy's price of sending a task is measured
+ROUNDS = 8  # that calls are shared among, if the user allows only so many
 MAX_KERNEL_TASKS = 10_000  # handing over more takes longer than any round should
 
 Work: TypeAlias = str | Kernel | Callable[..., Any] | Mapping[str, Callable[..., Any]] | Sequence[str | Kernel]
@@ -43,11 +50,14 @@ class FunctionWork:
         Their arguments, one call each; None: they are called without one.
     check : callable or None
         ``check(answers)`` says whether they are right.
+    star : bool
+        Whether a task is a tuple of arguments.
     """
 
     functions: Mapping[str, Callable[..., Any]]
     tasks: tuple[Any, ...] | None
     check: Check | None
+    star: bool = False
 
 
 @frozen
@@ -70,6 +80,10 @@ class Request:
         Seed of the inputs and of the order of the cells.
     size : str or int or None
         The size asked for.
+    max_calls : int or None
+        How often a function may be called, all in all.
+    blas_threads : int or None
+        Threads that BLAS may use meanwhile; None: as many as it does by itself.
     """
 
     works: tuple[KernelWork | FunctionWork, ...]
@@ -79,6 +93,16 @@ class Request:
     budget: float
     seed: int
     size: str | int | None
+    max_calls: int | None = None
+    blas_threads: int | None = None
+
+    @property
+    def most_handed(self) -> int:
+        """How many tasks of a user's a round hands over at most."""
+        if self.max_calls is None:
+            return MAX_HANDED_OVER
+        cells = 1 + len(self.strategies) * len(self.workers)
+        return min(MAX_HANDED_OVER, self.max_calls // (2 * cells * ROUNDS))
 
     @classmethod
     def of(
@@ -94,6 +118,9 @@ class Request:
         budget: Duration = 10.0,
         seed: int = 0,
         check: Check | None = None,
+        star: bool = False,
+        max_calls: int | None = None,
+        blas_threads: int | None = None,
     ) -> Request:
         """Check the arguments of `gilcmp.compare`, which documents them, on a machine with so many CPUs."""
         counts = worker_counts(workers, cpus)
@@ -104,19 +131,24 @@ class Request:
         chosen = [implementations] if isinstance(implementations, str) else implementations
         names = None if chosen is None else list(chosen)
         if callable(work):
-            work = {getattr(work, "__name__", type(work).__name__): work}
+            work = {name_of(work, short=True): work}
         works: tuple[KernelWork | FunctionWork, ...]
         if isinstance(work, Mapping):
             _no_kernel_arguments(names, size)
-            works = (FunctionWork(_functions(work), _arguments(tasks), check),)
+            arguments = _arguments(tasks)
+            _check_star(arguments, star=star)
+            works = (FunctionWork(_functions(work), arguments, check, star),)
         else:
             if check is not None:
                 raise ValueError("check is for functions: kernels check themselves")
+            if star or max_calls is not None:
+                raise ValueError("star and max_calls are for functions, not for kernels")
+            blas_threads = 1 if blas_threads is None else blas_threads
             works = tuple(
                 KernelWork(kernel, implementation_names(kernel, names), None if size is None else kernel.size(size))
                 for kernel in _kernels(work, tasks, names)
             )
-        return cls(
+        request = cls(
             works=works,
             strategies=[strategy for strategy in resolve(strategies) if strategy.name != "serial"],
             workers=counts,
@@ -124,7 +156,23 @@ class Request:
             budget=duration("budget", budget, 1e-6, 1e6),
             seed=seed,
             size=size,
+            max_calls=None if max_calls is None else integer("max_calls", max_calls, 1, 2**63 - 1),
+            blas_threads=None if blas_threads is None else integer("blas_threads", blas_threads, 1, 4096),
         )
+        request.check_calls()
+        return request
+
+    def check_calls(self) -> None:
+        """Raise ValueError where fewer calls are allowed than one pass in each cell takes."""
+        if self.max_calls is None:
+            return
+        cells = 1 + len(self.strategies) * len(self.workers)
+        sent = SENT * sum(strategy.sends for strategy in self.strategies)
+        for work in self.works:
+            n = len(work.tasks or ()) or self.n_tasks if isinstance(work, FunctionWork) else 0
+            needed = (2 + 2 * cells) * n + sent
+            if self.max_calls < needed:
+                raise ValueError(f"max_calls must allow a pass in each cell, at least {needed}, got {self.max_calls}")
 
 
 def default_workers(cpus: float) -> list[int]:
@@ -165,7 +213,18 @@ def _arguments(tasks: Iterable[Any] | int | None) -> tuple[Any, ...] | None:
     arguments = tuple(tasks)
     if not arguments:
         raise ValueError("tasks must hold at least one task, got none")
+    refuse_iterators(arguments)
     return arguments
+
+
+def _check_star(arguments: tuple[Any, ...] | None, *, star: bool) -> None:
+    if not star:
+        return
+    if arguments is None:
+        raise ValueError("star=True needs tasks, each of them a tuple of arguments")
+    for number, task in enumerate(arguments):
+        if not isinstance(task, tuple | list):
+            raise TypeError(f"with star=True, tasks[{number}] must be a tuple of arguments, got {type(task).__name__}")
 
 
 def _kernels(work: Any, tasks: Any, implementations: Sequence[str] | None) -> list[Kernel]:

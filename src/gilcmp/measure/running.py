@@ -33,6 +33,10 @@ class RunningCell:
     gil_held: float | None = None
     gil_waited: float | None = None
     threads: set[int] = field(factory=set)
+    sending: float | None = None
+    bytes_back: int | None = None
+    took: float | None = None
+    own_repeats: int | None = None
     error: str | None = None
     seen: list[Observation] = field(factory=list)
     latest: list[TaskSpan] = field(factory=list)
@@ -40,7 +44,7 @@ class RunningCell:
     @property
     def name(self) -> str:
         """What to call it in messages."""
-        return f"{self.job.kernel}, {self.job.implementation}, {self.strategy.name} x {self.workers}"
+        return f"{self.job.name}, {self.strategy.name} x {self.workers}"
 
     @property
     def batches(self) -> int | None:
@@ -86,6 +90,21 @@ class RunningCell:
         return PASSES_OF_PROCESSES if self.strategy.isolated else PASSES
 
     @property
+    def repeats(self) -> int:
+        """How often it does its list of tasks in a round; fewer times than the serial cell where sending takes long."""
+        return self.job.repeats * self.passes if self.own_repeats is None else self.own_repeats
+
+    @property
+    def calls(self) -> int:
+        """How often a user's function is called in a round."""
+        return 0 if self.job.batched else len(self.job.tasks) * self.repeats
+
+    @property
+    def pass_time(self) -> float:
+        """Seconds that one pass through the tasks is expected to take, with sending them."""
+        return len(self.job.tasks) * (self.sending or 0.0) + self.job.seconds / min(self.workers, max(1.0, self.cpus))
+
+    @property
     def keeps_place(self) -> bool:
         """Whether each worker stays on a CPU of its own during a task: what calls nobody needs no others."""
         return self.job.batched and self.workers <= self.cpus
@@ -101,16 +120,19 @@ class RunningCell:
             kernel_version=job.version,
             size=job.size,
             unit=job.unit,
-            work=job.work * job.repeats * self.passes,
+            work=job.work * self.repeats,
             tasks=len(job.tasks),
-            repeats=job.repeats * self.passes,
+            repeats=self.repeats,
             shares_gil=self.shares_gil,
             error=self.error,
             rounds=self.observations,
             latest=self.latest,
             gil_held=self.gil_held,
             gil_waited=self.gil_waited,
-            handed=job.handed(self.batches),
+            handed=job.handed(self.batches, self.repeats),
+            sending=self.sending,
+            bytes_out=round(sum(job.sizes) / len(job.sizes)) if self.strategy.isolated and job.sizes else None,
+            bytes_back=self.bytes_back,
         )
 
 
@@ -170,7 +192,8 @@ def note(turns: Sequence[tuple[RunningCell, Observation]], foreign: float) -> No
             serial_turns.setdefault(id(cell), (cell, []))[1].append(observation)
             continue
         beside = [seen for other, seen in turns[max(0, number - 1) : number + 2] if other.is_serial_of(cell)]
-        serial = cell.passes * (beside[0].wall + beside[1].wall) / 2 if len(beside) == 2 else None
+        scale = cell.repeats / cell.job.repeats
+        serial = scale * (beside[0].wall + beside[1].wall) / 2 if len(beside) == 2 else None
         cell.seen.append(evolve(observation, foreign=foreign, serial=serial))
     for cell, seen_in_turns in serial_turns.values():
         cell.seen.append(evolve(_mean(seen_in_turns), foreign=foreign))

@@ -7,7 +7,9 @@ import gc
 import math
 import multiprocessing
 import os
+import pickle
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,23 +26,30 @@ from gilcmp.measure.jobs import make_jobs
 from gilcmp.measure.lock import GilUse
 from gilcmp.measure.machine import environment
 from gilcmp.measure.pool import Pool
-from gilcmp.measure.request import FunctionWork, KernelWork, Request, Work
+from gilcmp.measure.request import SENT, FunctionWork, KernelWork, Request, Work
 from gilcmp.measure.running import COMFORTABLE, RunningCell, in_need, note, orders
-from gilcmp.measure.steady import frozen_garbage, one_blas_thread
+from gilcmp.measure.steady import few_blas_threads, frozen_garbage
 from gilcmp.measure.strategies import Strategy, strategies
 from gilcmp.saved.observation import Observation
 from gilcmp.saved.run import PoolStart, Run, Settings
+from gilcmp.show import words
 
+SOON = 0.5  # seconds that sending may take whatever the budget is: a pass of each cell is always measured, if it can be
+TURN = 0.1  # seconds into which the passes of a turn should fit where tasks are sent
 ENOUGH = 24  # quiet rounds of a cell after which more would hardly narrow its interval
 
 
 @frozen
 class Progress:
-    """How far a comparison is: what is being done, the share done (0 to 1), and the seconds left."""
+    """How far a comparison is: what is being done, the share done (0 to 1), and the seconds left.
+
+    `calls`: how often the user's functions will be called, about; told once, before the rounds.
+    """
 
     what: str
     done: float
     left: float
+    calls: int | None = None
 
 
 class Session:
@@ -79,6 +88,8 @@ class Session:
         self._pool_errors: dict[tuple[str, int], str] = {}
         self._startups: list[PoolStart] = []
         self._cells: list[RunningCell] = []
+        self._notes: list[str] = []
+        self._called: Counter[int] = Counter()
         self._complete = False
         self._created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
@@ -94,8 +105,9 @@ class Session:
         self._began = time.perf_counter()
         self._open_pools()
         groups = [self._group(work) for work in self._request.works]
-        # what is left of the budget, shared evenly
-        left = max(0.0, self._deadline - time.perf_counter())
+        # what is left of the budget, shared evenly; the workers end about as fast as they started
+        ending = sum(start.startup for start in self._startups)
+        left = max(0.0, self._deadline - ending - time.perf_counter())
         for group in groups:
             group.share = left / len(groups)
         return groups
@@ -119,9 +131,12 @@ class Session:
                 created=self._created,
                 complete=self._complete,
                 environment=self._environment,
-                settings=Settings(self._request.budget, self._request.seed, self._request.size),
+                settings=Settings(
+                    self._request.budget, self._request.seed, self._request.size, self._request.blas_threads
+                ),
                 pools=self._startups,
                 cells=[cell.record() for cell in self._cells],
+                notes=list(dict.fromkeys([*(note for cell in self._cells for note in cell.job.notes), *self._notes])),
             )
         )
 
@@ -129,11 +144,26 @@ class Session:
     def _deadline(self) -> float:
         return self._began + self._request.budget
 
-    def _tell(self, what: str) -> None:
+    @property
+    def blas_threads(self) -> int | None:
+        """How many threads BLAS may use meanwhile; None: as many as it does."""
+        return self._request.blas_threads
+
+    def may_call(self, turns: Sequence[RunningCell]) -> bool:
+        """Tell whether these turns call no function more often than the user allows."""
+        most = self._request.max_calls
+        if most is None:
+            return True
+        wanted: Counter[int] = Counter()
+        for cell in turns:
+            wanted[id(cell.job)] += cell.calls
+        return all(self._called[job] + calls <= most for job, calls in wanted.items())
+
+    def _tell(self, what: str, calls: int | None = None) -> None:
         if self._progress is not None:
             elapsed = time.perf_counter() - self._began
             done = 1.0 if what == "done" else min(1.0, elapsed / self._request.budget if self._request.budget else 1.0)
-            self._progress(Progress(what, done, max(0.0, (1 - done) * self._request.budget)))
+            self._progress(Progress(what, done, max(0.0, (1 - done) * self._request.budget), calls))
 
     def _open_pools(self) -> None:
         # processes first: a fork copies locks that threads hold, and there are no threads yet
@@ -169,7 +199,8 @@ class Session:
         self._tell("calibrating")
         cells = []
         cpus = self._environment.cpus
-        for job in make_jobs(work, self._request.seed, self._request.n_tasks):
+        for job in make_jobs(work, self._request.seed, self._request.n_tasks, self._request.most_handed):
+            self._called[id(job)] += 2 * len(job.tasks)
             cells.append(RunningCell(job, strategies["serial"], 1, cpus))
             cells += [
                 RunningCell(job, strategy, n, cpus, gauge=self._gauge)
@@ -185,9 +216,11 @@ class Session:
             if cell.strategy.coroutines and cell.job.coroutine is None:
                 cell.error = f"{cell.strategy.name} runs coroutine functions, and {cell.job.implementation} is none"
         deadline = time.perf_counter() + (self._deadline - time.perf_counter()) / len(self._request.works)
+        if isinstance(work, FunctionWork):
+            self._plan_sending(cells, deadline)
         slow = False
         for cell in cells:  # a first time for every cell, unless that alone would take the budget
-            if not slow:
+            if not slow and not (cell.sending and cell.pass_time > TURN):
                 before = time.perf_counter()
                 with GilUse(watch=cell.workers > 1 and cell.strategy.name == "threads") as gil:
                     seen = self._once(cell, 1)
@@ -195,9 +228,60 @@ class Session:
                     cell.gil_held, waited = gil.held, gil.waited(cell.threads)
                     if waited is not None and seen.blocked > 0:
                         cell.gil_waited = min(1.0, waited / seen.blocked)
-                took = time.perf_counter() - before
+                took = cell.took = time.perf_counter() - before
                 slow = took > 0.5 and time.perf_counter() + took * len(cells) > deadline
+        if isinstance(work, FunctionWork):
+            self._tell_calls(cells, deadline)
         return _Group(self, cells, orders(cells, self._request.seed))
+
+    def _plan_sending(self, cells: Sequence[RunningCell], deadline: float) -> None:
+        """Measure what it takes to send a task, and let the cells do no more of that than fits."""
+        costs: dict[tuple[int, str], tuple[float, int | None]] = {}
+        planned = 0.0
+        for cell in cells:
+            if cell.error or not cell.strategy.sends:
+                continue
+            key = id(cell.job), cell.strategy.name
+            if key not in costs:
+                cost = self._sending(cell)
+                if cost is None:
+                    continue
+                costs[key] = cost
+            cell.sending, cell.bytes_back = costs[key]
+            cell.own_repeats = max(1, min(cell.job.repeats, int(TURN / max(cell.pass_time, 1e-9))))
+            if cell.pass_time <= TURN:
+                continue
+            planned += cell.pass_time
+            if planned > SOON and time.perf_counter() + planned > deadline:
+                planned -= cell.pass_time
+                cell.error = (
+                    f"{cell.name}: sending a task and its answer takes {words.seconds(cell.sending)}, and a pass of "
+                    f"{len(cell.job.tasks)} tasks about {words.seconds(cell.pass_time)}: more than is left of the "
+                    "budget"
+                )
+
+    def _sending(self, cell: RunningCell) -> tuple[float, int | None] | None:
+        """Return the seconds to send a task of middling size and its answer, and the bytes of that; None: it failed."""
+        job = cell.job
+        middling = sorted(range(len(job.sizes)), key=job.sizes.__getitem__)[len(job.sizes) // 2] if job.sizes else 0
+        function, tasks = job.round_work(sends=True, repeats=1)
+        with self._failures_of(cell):
+            self._called[id(job)] += SENT
+            seconds, sample = self._pools[cell.strategy.name, cell.workers].send(function, tasks[middling], tasks)
+            if sample.process == os.getpid() and not cell.strategy.isolated:
+                return None  # a runner of the user's whose workers are here
+            return seconds, len(pickle.dumps(sample.part)) if cell.strategy.isolated else None
+        return None
+
+    def _tell_calls(self, cells: Sequence[RunningCell], deadline: float) -> None:
+        """Say how often the functions are going to be called, as far as it can be foreseen."""
+        turns = next(orders(cells, 0))
+        seconds = sum(cell.took or cell.pass_time * cell.repeats for cell in turns if not cell.error)
+        per_round = sum(cell.calls for cell in turns if not cell.error)
+        rounds = max(1.0, (deadline - time.perf_counter()) / max(seconds, 1e-6))
+        calls = round(self._called.total() + per_round * rounds)
+        most = self._request.max_calls
+        self._tell("calling", calls if most is None else min(calls, most * len({id(cell.job) for cell in cells})))
 
     def round(self, order: Sequence[RunningCell], number: int) -> None:
         """Run the cells in turns; a round that does not end counts for none of them."""
@@ -229,33 +313,30 @@ class Session:
     def _once(self, cell: RunningCell, number: int) -> Observation | None:
         if cell.error:
             return None
-        key = cell.strategy.name, cell.workers
         self._tell(cell.name)
         gc.collect()
-        try:
-            work = cell.job.round_work(coroutine=cell.strategy.coroutines, batches=cell.batches, passes=cell.passes)
-            samples, start, end, process_cpu = self._pools[key].run(*work, keep_place=cell.keeps_place)
-        except PoolError as error:
-            cell.error = f"{cell.name}: {error}"
-            if error.workers_died:  # the others of this pool get a new one
-                self._pools.pop(key).close(at_once=True)
-                self._open_pool(cell.strategy, cell.workers)
-                for other in self._cells:
-                    if (other.strategy.name, other.workers) == key:
-                        other.error = other.error or self._pool_errors.get(key)
+        ran = None
+        with self._failures_of(cell):
+            work = cell.job.round_work(
+                coroutine=cell.strategy.coroutines,
+                batches=cell.batches,
+                passes=cell.passes,
+                sends=cell.strategy.sends,
+                repeats=cell.own_repeats,
+            )
+            self._called[id(cell.job)] += cell.calls
+            ran = self._pools[cell.strategy.name, cell.workers].run(*work, keep_place=cell.keeps_place)
+        if ran is None:
             return None
-        except Exception as error:
-            if cell.strategy.name == "interpreters" and isinstance(error, ImportError):
-                # not every extension loads beside the main interpreter: that is a result, not a failure
-                cell.error = f"{cell.name}: {' '.join(str(error).split())[:200]}"
-                return None
-            error.add_note(f"gilcmp: raised in the cell {cell.name}")
-            raise
+        samples, start, end, process_cpu = ran
+        parts = [sample.part for sample in samples]
         try:
-            cell.job.check([sample.part for sample in samples], batches=cell.batches, passes=cell.passes)
+            cell.job.check(parts, batches=cell.batches, passes=cell.passes)
         except Exception as error:
             error.add_note(f"gilcmp: found in the cell {cell.name}")
             raise
+        if not cell.job.batched and cell.job.differs(parts):
+            self._notes.append(f"{cell.name}: the answers differ from those of the first serial pass")
         here = all(sample.process == os.getpid() for sample in samples)
         apart = cell.strategy.isolated or cell.strategy.coroutines
         cell.shares_gil = here and not apart and self._environment.gil_enabled
@@ -264,6 +345,28 @@ class Session:
         observation = observe(samples, start, end, process_cpu, round_number=number)
         cell.most_cores = max(cell.most_cores, observation.cores)
         return observation
+
+    @contextlib.contextmanager
+    def _failures_of(self, cell: RunningCell) -> Iterator[None]:
+        """Let a pool that fails be the error of its cells, and name the cell in what a task raises."""
+        key = cell.strategy.name, cell.workers
+        try:
+            yield
+        except PoolError as error:
+            cell.error = f"{cell.name}: {error}"
+            if error.workers_died:  # the others of this pool get a new one
+                self._pools.pop(key).close(at_once=True)
+                self._open_pool(cell.strategy, cell.workers)
+                for other in self._cells:
+                    if (other.strategy.name, other.workers) == key:
+                        other.error = other.error or self._pool_errors.get(key)
+        except Exception as error:
+            if cell.strategy.name == "interpreters" and isinstance(error, ImportError):
+                # not every extension loads beside the main interpreter: that is a result, not a failure
+                cell.error = f"{cell.name}: {' '.join(str(error).split())[:200]}"
+                return
+            error.add_note(f"gilcmp: raised in the cell {cell.name}")
+            raise
 
     def enough(self, cells: Sequence[RunningCell]) -> bool:
         """Tell whether further rounds of these cells would hardly narrow their intervals."""
@@ -293,16 +396,19 @@ class _Group:
     spent: float = 0.0
     number: int = 0
     done: bool = False
+    _next: list[RunningCell] | None = None
 
     def round(self) -> None:
         """Measure one more round."""
+        order = self._next or next(self._orders)
         self.number += 1
         before = time.perf_counter()
-        self.session.round(next(self._orders), self.number)
+        self.session.round(order, self.number)
         took = time.perf_counter() - before
         self.spent += took
         enough = self.number >= ENOUGH and self.session.enough(self._cells)
-        self.done = self.spent + took > self.share or enough
+        self._next = next(self._orders)
+        self.done = self.spent + took > self.share or enough or not self.session.may_call(self._next)
 
 
 def measure_together(sessions: Sequence[Session]) -> list[Comparison | BaseException]:
@@ -317,7 +423,8 @@ def measure_together(sessions: Sequence[Session]) -> list[Comparison | BaseExcep
         For each session what was measured, or the error that ended it, which ends no other.
     """
     results: dict[int, Comparison | BaseException] = {}
-    with one_blas_thread(), frozen_garbage():
+    limits = [session.blas_threads for session in sessions if session.blas_threads is not None]
+    with few_blas_threads(min(limits, default=None)), frozen_garbage():
         try:
             groups: list[_Group] = []
             for session in sessions:

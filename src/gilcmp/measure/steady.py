@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 # BLAS libraries that a worker process loads by itself read these; in this process threadpoolctl tells them.
-ONE_BLAS_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1")
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
 @contextlib.contextmanager
@@ -26,16 +26,19 @@ def frozen_garbage() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Keep BLAS to one thread: a serial cell that used all cores would leave nothing to compare."""
-    names = (*ONE_BLAS_THREAD, "KMP_DUPLICATE_LIB_OK")  # the last one is set by importing threadpoolctl
+def few_blas_threads(limit: int | None) -> Iterator[None]:
+    """Keep BLAS to so many threads; None: leave it alone. A call that used all CPUs would leave none to the others."""
+    if limit is None:
+        yield
+        return
+    names = (*BLAS_THREADS, "KMP_DUPLICATE_LIB_OK")  # the last one is set by importing threadpoolctl
     before = {name: os.environ.get(name) for name in names}
     import numpy  # noqa: F401  # its BLAS is found only once it is loaded
     from threadpoolctl import threadpool_limits
 
-    os.environ.update(ONE_BLAS_THREAD)
+    os.environ.update(dict.fromkeys(BLAS_THREADS, str(limit)))
     try:
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits(limit, user_api="blas"):
             yield
     finally:
         for name, value in before.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +19,7 @@ from gilcmp.measure.executors import (
     open_threads,
     process_opener,
 )
+from gilcmp.measure.runners import opened
 
 START_METHODS = ("spawn", "fork", "forkserver")
 
@@ -34,13 +35,15 @@ class Strategy:
     summary : str
         What it does, in a line.
     open : callable
-        ``open(workers)`` returns a `concurrent.futures.Executor`.
+        ``open(workers)`` returns a `concurrent.futures.Executor`, or a `Runner`.
     unavailable : str or None
         Why it cannot be used here; None where it can.
     isolated : bool
         Whether each worker has an interpreter of its own: tasks are pickled, and no GIL is shared.
     coroutines : bool
         Whether it runs coroutine functions, and nothing else.
+    own : bool
+        Whether it is gilcmp's own; of a user's it is not known where its workers are.
     """
 
     name: str
@@ -49,6 +52,12 @@ class Strategy:
     unavailable: str | None = field(default=None, eq=False)
     isolated: bool = field(default=False, eq=False)
     coroutines: bool = field(default=False, eq=False)
+    own: bool = field(default=True, eq=False)
+
+    @property
+    def sends(self) -> bool:
+        """Whether tasks may be sent to another process."""
+        return self.isolated or not self.own
 
 
 #: The ready-made strategies, by name.
@@ -99,7 +108,9 @@ def resolve(wanted: Any) -> list[Strategy]:
     Parameters
     ----------
     wanted : str, Strategy, callable, mapping of str to callable, or an iterable of the first three
-        A callable is an executor factory: ``factory(workers)`` returns a `concurrent.futures.Executor`.
+        A callable is a factory: ``factory(workers)`` returns a `concurrent.futures.Executor`, a pool of
+        multiprocessing, a `joblib.Parallel`, or anything else with ``map(function, tasks)``. One of three arguments is
+        a runner itself: ``runner(function, tasks, workers)`` returns the answers.
 
     Raises
     ------
@@ -109,16 +120,16 @@ def resolve(wanted: Any) -> list[Strategy]:
     if isinstance(wanted, Mapping):
         for name, factory in wanted.items():
             if not callable(factory):
-                raise TypeError(f"strategies[{name!r}] must be an executor factory, got {factory!r}")
+                raise TypeError(f"strategies[{name!r}] must be a factory of executors, or a runner, got {factory!r}")
             if name in strategies:
                 raise ValueError(f"strategies must not take the name of a ready-made one, got {name!r}")
-        chosen = [Strategy(str(name), "an executor of the user's", factory) for name, factory in wanted.items()]
+        chosen = [_of_user(str(name), factory) for name, factory in wanted.items()]
     elif isinstance(wanted, str | Strategy) or callable(wanted):
         chosen = [_resolve_one(wanted)]
     elif isinstance(wanted, Iterable):
         chosen = [_resolve_one(choice) for choice in wanted]
     else:
-        raise TypeError(f"strategies must be names or executor factories, got {wanted!r}")
+        raise TypeError(f"strategies must be names or factories of executors, got {wanted!r}")
     names = [strategy.name for strategy in chosen]
     for name in names:
         if names.count(name) > 1:
@@ -129,6 +140,10 @@ def resolve(wanted: Any) -> list[Strategy]:
     return chosen
 
 
+def _of_user(name: str, factory: Callable[..., Any]) -> Strategy:
+    return Strategy(name, "a runner of the user's", lambda workers: opened(factory, workers, name), own=False)
+
+
 def _resolve_one(wanted: Any) -> Strategy:
     if isinstance(wanted, Strategy):
         return wanted
@@ -137,5 +152,5 @@ def _resolve_one(wanted: Any) -> Strategy:
             raise ValueError(f"strategy must be one of {', '.join(strategies)}, got {wanted!r}")
         return strategies[wanted]
     if callable(wanted):
-        return Strategy(getattr(wanted, "__name__", repr(wanted)), "an executor of the user's", wanted)
-    raise TypeError(f"a strategy must be a name or an executor factory, got {wanted!r}")
+        return _of_user(getattr(wanted, "__name__", repr(wanted)), wanted)
+    raise TypeError(f"a strategy must be a name or a factory of executors, got {wanted!r}")

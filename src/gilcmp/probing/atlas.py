@@ -16,8 +16,8 @@ from typing import Any
 
 from attrs import frozen
 
+from gilcmp.base.calls import execute, statement_function
 from gilcmp.base.checks import Duration, duration
-from gilcmp.base.statement import execute, statement_function
 from gilcmp.measure.machine import environment
 from gilcmp.probing.probe import probe
 from gilcmp.probing.probe_result import TONES, Probe, held_share

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import functools
 import math
 import sys
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from gilcmp.base.calls import name_of
 from gilcmp.base.checks import Duration, Exceptions, duration, exceptions, integer
 from gilcmp.judge.estimate import Estimate, ratio_of_sums
 from gilcmp.judge.verdict import Verdict
@@ -132,17 +132,6 @@ def _repeated(name: str, call: _Call, pace: float, budget: float) -> Probe:
     if held.share < HOLDS and shape.hand_overs * sys.getswitchinterval() < budget and gil_enabled():
         reacquire = call.beside_busy_thread(budget * BESIDE, held.time, shape.hand_overs)
     return _concluded(name, held, shape, stalls, reacquire, lambda: _lets_others_in(call, held.time))
-
-
-def name_of(func: Callable[..., Any]) -> str:
-    """Return what to call a callable: module.name, without the module for builtins and for what the program defines."""
-    while isinstance(func, functools.partial):
-        func = func.func
-    name = getattr(func, "__qualname__", None) or type(func).__name__
-    if name.startswith("pybind11_"):  # a method of a record that pybind11 keeps of it
-        name = func.__name__
-    module = getattr(func, "__module__", None)
-    return name if module in (None, "__main__", "builtins") else f"{module}.{name}"
 
 
 def best_pace() -> float:

@@ -40,11 +40,14 @@ class Settings:
         Seed of the inputs and of the order of the cells.
     size : str or int or None
         The size that was asked for; None: calibrated for each implementation.
+    blas_threads : int or None
+        Threads that BLAS was kept to; None: it was left alone, or the run was saved before this was kept.
     """
 
     budget: float = field(validator=_seconds)
     seed: int
     size: str | int | None
+    blas_threads: int | None = field(default=None, validator=validators.optional(_count))
 
 
 @frozen
@@ -104,6 +107,10 @@ class CellRecord:
         glibc does), and as above.
     handed : int or None
         Tasks, or batches of them, that are handed over in a round; None in runs saved before this was kept.
+    sending : float or None
+        Seconds to send a user's task and its answer, besides doing it; None where nothing is sent.
+    bytes_out, bytes_back : int or None
+        Bytes of a task, on average, and of an answer; None where nothing is sent, or it is not known.
     """
 
     kernel: str = field(validator=_name)
@@ -123,6 +130,9 @@ class CellRecord:
     gil_held: float | None = field(default=None, validator=validators.optional(between(0, 1.001)))
     gil_waited: float | None = field(default=None, validator=validators.optional(between(0, 1.001)))
     handed: int | None = field(default=None, validator=validators.optional(_count))
+    sending: float | None = field(default=None, validator=validators.optional(_seconds))
+    bytes_out: int | None = field(default=None, validator=validators.optional(between(0, 2**63)))
+    bytes_back: int | None = field(default=None, validator=validators.optional(between(0, 2**63)))
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -148,6 +158,8 @@ class Run:
         Start-up times.
     cells : list of CellRecord
         What was measured.
+    notes : list of str
+        What is to be told of it besides.
     """
 
     gilcmp: str
@@ -157,6 +169,7 @@ class Run:
     settings: Settings
     pools: list[PoolStart]
     cells: list[CellRecord] = field()
+    notes: list[str] = field(factory=list)
 
     @cells.validator
     def _cells_belong_together(self, attribute: Any, cells: list[CellRecord]) -> None:

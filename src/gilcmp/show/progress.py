@@ -46,6 +46,10 @@ class ProgressBar:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
+    def say(self, sentence: str) -> None:
+        """Print a sentence above the bar."""
+        self._bar.console.print(sentence, markup=False, highlight=False)
+
     def __call__(self, now: Any) -> None:
         """Draw, unless that was done a moment ago."""
         if time.perf_counter() - self._drawn < PAUSE and now.done < 1:

@@ -57,6 +57,14 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f}"
 
 
+def data(size: int) -> str:
+    """A number of bytes, in the decimal unit that fits: 10.0 MB."""
+    for scale, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= scale:
+            return f"{size / scale:.{0 if size >= 100 * scale else 1}f} {unit}"
+    return f"{size} B"
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number and its noun, in the singular or the plural: 1 thread, 1,024 threads."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -1,9 +1,24 @@
-"""Statements of a user's, as `timeit` takes them, made into functions."""
+"""What users want called: their callables and what to call them; statements, as `timeit` takes them."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
+
+
+def name_of(func: Callable[..., Any], *, short: bool = False) -> str:
+    """Return what to call a callable: module.name, without the module for builtins and for what the program defines.
+
+    `short`: its name alone.
+    """
+    while isinstance(func, functools.partial):
+        func = func.func
+    name = getattr(func, "__qualname__", None) or type(func).__name__
+    if short or name.startswith("pybind11_"):  # a method of a record that pybind11 keeps of it
+        name = getattr(func, "__name__", name)
+    module = getattr(func, "__module__", None)
+    return name if short or module in (None, "__main__", "builtins") else f"{module}.{name}"
 
 
 def execute(code: str, name: str, namespace: dict[str, Any]) -> None:
