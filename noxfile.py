@@ -47,6 +47,7 @@ def lint(session):
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
     session.run("mypy")
+    session.run("mypy", "tests/check_types.py")
     allowed = ("--mypy-config-file", "pyproject.toml", "--allowlist", ".ci/stubtest-allow")
     session.run("stubtest", "gilcmp", *allowed)
     session.run("lint-imports")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 from attrs import evolve
 
 from conftest import made_up_run, observation, record
 from gilcmp.judge.comparison import Comparison
-from gilcmp.judge.verdict import MIN_ROUNDS, WORDS, Situation, Verdict, judge, judge_serial, take_turns
+from gilcmp.judge.verdict import MIN_ROUNDS, WORDS, Situation, Verdict, Word, judge, judge_serial, take_turns
 
 ROUNDS = range(1, 11)
 THREADS = Situation(workers=2, cpus=2, shares_gil=True, unit="threads", gil_held=0.98)
@@ -296,6 +297,13 @@ def test_every_word_can_be_said_and_no_other():
     not_measured = Comparison(made_up_run([record(error="it cannot be sent")]))["serial"]
     others = {not_measured.verdict.word, between(1.3, 1.9).word}
     assert {found.verdict.word for found in said} | others == set(WORDS)
+
+
+def test_a_type_checker_knows_all_words():
+    from gilcmp.experiments import claim
+    from gilcmp.probing import probe_result
+
+    assert set(get_args(Word)) == {*WORDS, *probe_result.WORDS, *claim.WORDS}
 
 
 def test_the_serial_cell_is_the_unit():

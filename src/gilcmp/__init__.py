@@ -21,7 +21,7 @@ _HOMES = {
     "gilcmp.judge.estimate": ("Estimate",),
     "gilcmp.judge.verdict": ("Verdict",),
     "gilcmp.judge.cell": ("Cell",),
-    "gilcmp.judge.comparison": ("Comparison", "load"),
+    "gilcmp.judge.comparison": ("Comparison",),
     "gilcmp.judge.diff": ("Diff", "diff"),
     "gilcmp.measure.machine": ("environment",),
     "gilcmp.measure.request": ("default_workers",),
@@ -38,7 +38,7 @@ _HOMES = {
     "gilcmp.probing.atlas": ("Atlas", "AtlasError", "atlas"),
     "gilcmp.experiments.results": ("Claims",),
     "gilcmp.experiments.suite": ("claims",),
-    "gilcmp.reporting.report": ("report",),
+    "gilcmp.reporting.report": ("load", "report"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

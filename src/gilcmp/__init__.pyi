@@ -7,7 +7,6 @@ from gilcmp.experiments.results import Claims as Claims
 from gilcmp.experiments.suite import claims as claims
 from gilcmp.judge.cell import Cell as Cell
 from gilcmp.judge.comparison import Comparison as Comparison
-from gilcmp.judge.comparison import load as load
 from gilcmp.judge.diff import Diff as Diff
 from gilcmp.judge.diff import diff as diff
 from gilcmp.judge.estimate import Estimate as Estimate
@@ -35,6 +34,7 @@ from gilcmp.probing.threshold import Threshold as Threshold
 from gilcmp.probing.threshold import threshold as threshold
 from gilcmp.probing.timeline import Timeline as Timeline
 from gilcmp.probing.timeline import timeline as timeline
+from gilcmp.reporting.report import load as load
 from gilcmp.reporting.report import report as report
 from gilcmp.saved.environment import Environment as Environment
 from gilcmp.saved.reading import ResultError as ResultError

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from attrs import field, frozen
 
 from gilcmp.judge.cell import Cell
 from gilcmp.judge.estimate import Estimate
-from gilcmp.judge.verdict import NO_GAIN, UNDECIDED, Verdict
+from gilcmp.judge.verdict import NO_GAIN, UNDECIDED, Verdict, Word
 from gilcmp.measure.cpus import Bystanders
 from gilcmp.measure.pythons import Python
 from gilcmp.show import words
 
-CONFIRMED, REFUTED = "confirmed", "refuted"
-DIFFERS, CANNOT = "differs on this build", "cannot be tested here"
+CONFIRMED: Final = "confirmed"
+REFUTED: Final = "refuted"
+DIFFERS: Final = "differs on this build"
+CANNOT: Final = "cannot be tested here"
 DISTURBED = 0.25  # share of the CPUs that others may keep busy beside an experiment whose effects are large
 PARALLEL = 1.5  # speed-up of two workers from which they really ran side by side
 WORDS = (CONFIRMED, REFUTED, DIFFERS, CANNOT)
@@ -113,7 +116,7 @@ class Conditions:
 
     def conclude(self, holds: bool, reason: str, *figures: Figure) -> Outcome:
         """Return the outcome: a claim that fails while the GIL is off differs because of that."""
-        word = CONFIRMED if holds else REFUTED if self.gil else DIFFERS
+        word: Word = CONFIRMED if holds else REFUTED if self.gil else DIFFERS
         return Outcome(Verdict(word, reason), figures)
 
 

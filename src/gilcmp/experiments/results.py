@@ -15,6 +15,7 @@ from gilcmp.base.files import replace_file
 from gilcmp.experiments.claim import CANNOT, CONFIRMED, DIFFERS, REFUTED, Figure
 from gilcmp.judge.verdict import Verdict
 from gilcmp.saved.environment import Environment
+from gilcmp.saved.kept import csv_text, flat
 from gilcmp.saved.reading import ResultError, parsed, structured, without_nan
 from gilcmp.show.model import Column, Part, Section, Sentence, Table, Value, columns, section
 from gilcmp.show.views import Shown
@@ -132,6 +133,16 @@ class Claims(Sequence[Result], Shown):
             "results": [asdict(result) for result in self.results],
         }
         return json.dumps(without_nan(body), indent=1, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """Return their figures as CSV, each with its claim and verdict."""
+        return csv_text(
+            [
+                {"claim": result.name, "python": result.python, "verdict": result.verdict.word, **flat(asdict(figure))}
+                for result in self
+                for figure in result.figures
+            ]
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save them as JSON; the file is replaced as a whole or not at all."""

@@ -6,13 +6,16 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from attrs import asdict
+
 from gilcmp.judge.cell import Cell, by_kernel, control
 from gilcmp.judge.charts import speedup_panels
 from gilcmp.judge.estimate import Estimate
 from gilcmp.judge.findings import findings
 from gilcmp.judge.tables import comparison_sections
 from gilcmp.saved.environment import Environment
-from gilcmp.saved.run import Run, load_run, save_run
+from gilcmp.saved.kept import csv_text, flat
+from gilcmp.saved.run import Run, save_run
 from gilcmp.show.model import Chart, Section
 from gilcmp.show.views import Drawn
 
@@ -81,6 +84,10 @@ class Comparison(Drawn):
             raise KeyError(f"{key!r} must name one cell, and names {len(named)} of: {names}")
         return named[0]
 
+    def to_csv(self) -> str:
+        """Return its cells as CSV; times in seconds, nothing where a number is unknown."""
+        return csv_text([cell_record(cell) for cell in self.cells])
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the run as JSON; the file is replaced as a whole or not at all."""
         save_run(self.run, path)
@@ -110,14 +117,31 @@ class Comparison(Drawn):
         return figure(charts, columns=max(1, len(strategies)))
 
 
-def load(path: str | os.PathLike[str]) -> Comparison:
-    """Load a saved run.
-
-    Raises
-    ------
-    ResultError
-        For what is not a run, or a broken or newer one; the message names the place.
-    OSError
-        For a file that cannot be read.
-    """
-    return Comparison(load_run(path))
+def cell_record(cell: Cell) -> dict[str, object]:
+    """Return the figures of a cell, for a line of a table."""
+    figures = {
+        "time": cell.time,
+        "speedup": cell.speedup,
+        "efficiency": cell.efficiency,
+        "cpus": cell.cores,
+        "run_delay": cell.run_delay,
+        "blocked": cell.blocked,
+    }
+    return flat(
+        {
+            "kernel": cell.kernel,
+            "implementation": cell.implementation,
+            "strategy": cell.strategy,
+            "workers": cell.workers,
+            "size": cell.size,
+            "unit": cell.unit,
+            **{name: asdict(value) for name, value in figures.items()},
+            "verdict": cell.verdict.word,
+            "reason": cell.error or cell.verdict.reason,
+            "startup": cell.startup,
+            "hand_over": cell.hand_over,
+            "sending": cell.record.sending,
+            "bytes_out": cell.record.bytes_out,
+            "bytes_back": cell.record.bytes_back,
+        }
+    )

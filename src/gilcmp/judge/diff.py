@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import os
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from attrs import asdict, frozen
 
@@ -31,11 +28,10 @@ from gilcmp.judge.estimate import CONFIDENCE, Estimate
 from gilcmp.judge.ratios import chance_below, holm, ratio_of_medians
 from gilcmp.judge.verdict import MIN_ROUNDS, ratio
 from gilcmp.saved.benchmark_files import is_benchmark_file, run_from_benchmarks
-from gilcmp.saved.reading import parsed, read_text, without_nan
+from gilcmp.saved.kept import Kept, csv_text
+from gilcmp.saved.reading import parsed, read_text
 from gilcmp.saved.run import from_json
 from gilcmp.show.model import Section, section
-from gilcmp.show.views import Shown
-from gilcmp.show.words import printable
 
 Source: TypeAlias = str | os.PathLike[str] | Comparison
 
@@ -48,7 +44,7 @@ CSV_FIELDS = (
 
 
 @frozen
-class Diff(Shown):
+class Diff(Kept):
     """Runs side by side.
 
     Attributes
@@ -60,6 +56,8 @@ class Diff(Shown):
     runs : tuple of RunDiff
         Each further run against the first.
     """
+
+    FORMAT: ClassVar[str] = "gilcmp diff"
 
     names: tuple[str, ...]
     environment: tuple[Difference, ...]
@@ -103,39 +101,20 @@ class Diff(Shown):
 
     def to_csv(self) -> str:
         """Return the cells as CSV; what has no partner is in it, with a note."""
-        out = StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(CSV_FIELDS)
+        return csv_text(self.records())
+
+    def records(self) -> list[dict[str, object]]:
+        """Return its cells, and what has no partner, with a note."""
+        records: list[dict[str, object]] = []
         for run in self.runs:
             for cell in run.cells:
-                numbers = [
-                    "" if math.isnan(number) else f"{number:.6g}"
-                    for value in (cell.time, cell.speedup)
-                    for number in (value.value, value.low, value.high)
-                ]
-                writer.writerow(map(csv_cell, [run.name, *cell.key, *numbers, cell.refused]))
+                numbers = [number for each in (cell.time, cell.speedup) for number in (each.value, each.low, each.high)]
+                records.append(dict(zip(CSV_FIELDS, [run.name, *cell.key, *numbers, cell.refused], strict=True)))
             for where, keys in ((self.names[0], run.missing), (run.name, run.extra)):
                 for key in keys:
-                    writer.writerow(map(csv_cell, [run.name, *key, *[""] * 6, f"only in {where}"]))
-        return out.getvalue()
-
-    def to_json(self) -> str:
-        """Return it as JSON; null where a number is unknown."""
-        return json.dumps(without_nan(asdict(self)), indent=1) + "\n"
-
-
-def csv_cell(value: object) -> str:
-    """Return a cell that no spreadsheet takes for a formula: names come from files as well."""
-    text = printable(str(value))
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+                    values = [run.name, *key, *[None] * 6, f"only in {where}"]
+                    records.append(dict(zip(CSV_FIELDS, values, strict=True)))
+        return records
 
 
 def diff(first: Source, *others: Source) -> Diff:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 from attrs import frozen
 
@@ -46,6 +47,16 @@ GAINS = ("scales", "partial", "faster")  # words for what surely gains
 UNDECIDED = ("starved", "too noisy")  # words that leave the question open
 
 
+# All words of verdicts: on cells, of the probe, and on claims; a type checker finds others.
+Word: TypeAlias = Literal[
+    "baseline", "scales", "partial", "faster", "GIL-bound", "serialised", "slower", "no gain", "starved", "too noisy",
+    "not measured",
+    "releases", "releases partly", "holds, yields", "holds, blocks", "holds, briefly", "holds", "no GIL",
+    "too short to say",
+    "confirmed", "refuted", "differs on this build", "cannot be tested here",
+]  # fmt: skip
+
+
 @frozen(eq=False)
 class Verdict:
     """One of `WORDS`, and the reason in a sentence.
@@ -54,7 +65,7 @@ class Verdict:
     same word.
     """
 
-    word: str
+    word: Word
     reason: str
 
     def __str__(self) -> str:

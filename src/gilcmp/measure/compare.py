@@ -9,6 +9,7 @@ from gilcmp.base.checks import Duration
 from gilcmp.judge.comparison import Comparison
 from gilcmp.measure.request import DEFAULT_STRATEGIES, Check, Work
 from gilcmp.measure.session import Progress, Session
+from gilcmp.measure.strategies import Wanted
 
 
 def compare(
@@ -16,7 +17,7 @@ def compare(
     *,
     tasks: Iterable[Any] | int | None = None,
     implementations: str | Iterable[str] | None = None,
-    strategies: Any = DEFAULT_STRATEGIES,
+    strategies: Wanted = DEFAULT_STRATEGIES,
     workers: int | Iterable[int] | None = None,
     size: str | int | None = None,
     budget: Duration = 10.0,

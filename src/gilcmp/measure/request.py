@@ -12,9 +12,9 @@ from gilcmp.base.checks import Duration, duration, integer
 from gilcmp.compute.kernel import Kernel, unavailable
 from gilcmp.compute.registry import kernels
 from gilcmp.measure.answers import refuse_iterators
-from gilcmp.measure.strategies import Strategy, resolve
+from gilcmp.measure.strategies import Strategy, StrategyName, resolve
 
-DEFAULT_STRATEGIES = ("serial", "threads", "processes")
+DEFAULT_STRATEGIES: tuple[StrategyName, ...] = ("serial", "threads", "processes")
 TASKS_PER_WORKER = 4  # so that uneven tasks even out
 MIN_TASKS = 16
 MAX_TASKS = 10**7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -20,6 +20,12 @@ from gilcmp.measure.executors import (
     process_opener,
 )
 from gilcmp.measure.runners import opened
+
+# The names of the ready-made ones; a type checker finds others.
+StrategyName: TypeAlias = Literal[
+    "serial", "threads", "processes", "processes-spawn", "processes-fork", "processes-forkserver", "asyncio",
+    "interpreters",
+]  # fmt: skip
 
 START_METHODS = ("spawn", "fork", "forkserver")
 
@@ -100,6 +106,11 @@ strategies: Mapping[str, Strategy] = MappingProxyType(
         )
     }
 )
+
+
+# What a user may ask for: names, strategies, factories of executors or runners, and several of them
+One: TypeAlias = StrategyName | Strategy | Callable[..., Any]
+Wanted: TypeAlias = One | Mapping[str, Callable[..., Any]] | Iterable[One]
 
 
 def resolve(wanted: Any) -> list[Strategy]:

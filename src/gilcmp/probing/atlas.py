@@ -12,9 +12,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from gilcmp.base.calls import execute, statement_function
 from gilcmp.base.checks import Duration, duration
@@ -22,9 +22,9 @@ from gilcmp.measure.machine import environment
 from gilcmp.probing.probe import probe
 from gilcmp.probing.probe_result import TONES, Probe, held_share
 from gilcmp.saved.environment import Environment
+from gilcmp.saved.kept import Kept, flat
 from gilcmp.show import words
 from gilcmp.show.model import Cell, Section, Table, columns, section
-from gilcmp.show.views import Shown
 
 #: The lists that come with gilcmp
 SHIPPED = ("stdlib", "numpy")
@@ -46,12 +46,18 @@ class Entry:
 
 
 @frozen
-class Atlas(Shown):
+class Atlas(Kept):
     """All entries of a list, and where they were measured."""
+
+    FORMAT: ClassVar[str] = "gilcmp atlas"
 
     title: str
     environment: Environment
     entries: tuple[Entry, ...]
+
+    def records(self) -> list[dict[str, object]]:
+        """Return its entries."""
+        return [flat(asdict(entry)) for entry in self]
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -12,6 +13,7 @@ from gilcmp.judge.charts import PALETTE, row_height
 from gilcmp.judge.estimate import Estimate
 from gilcmp.judge.verdict import Verdict
 from gilcmp.measure.machine import gil_enabled
+from gilcmp.saved.kept import Kept
 from gilcmp.show import words
 from gilcmp.show.model import Axis, Bars, Cell, Chart, Section, Table, columns, pairs, section
 from gilcmp.show.views import Drawn
@@ -60,7 +62,7 @@ class Stall:
 
 
 @frozen
-class Probe(Drawn):
+class Probe(Kept, Drawn):
     """What a call does to the GIL.
 
     Attributes
@@ -89,6 +91,8 @@ class Probe(Drawn):
     verdict : Verdict
         One of `WORDS`, with the reason.
     """
+
+    FORMAT: ClassVar[str] = "gilcmp probe"
 
     name: str
     calls: int

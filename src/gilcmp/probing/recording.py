@@ -18,7 +18,7 @@ KEEP = 1_000_000  # spans: 24 bytes each
 NOBODY = -1  # "thread" of a span in which nothing was seen
 
 # gilcmp_span and gilcmp_clock of watch/recorder.h
-_SPAN = [("start", "i8"), ("end", "i8"), ("thread", "i4"), ("doing", "i4")]
+SPAN = [("start", "i8"), ("end", "i8"), ("thread", "i4"), ("doing", "i4")]
 _CLOCK = [("time", "i8"), ("cpu", "i8"), ("run_delay", "i8"), ("thread", "i4"), ("", "i4")]
 
 
@@ -78,7 +78,7 @@ class Recording:
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self._names = ThreadNames()
+        self._names: Any = ThreadNames()
         # what the recorder gave; None while it records; "parent" in a child that was forked meanwhile
         self._recording: Any = None
 
@@ -90,6 +90,13 @@ class Recording:
             raise RuntimeError("this timeline was recorded in the parent process")
         data: dict[str, Any] = self._recording
         return data
+
+    def summary(self) -> dict[str, Any]:
+        """Return its sums and its threads with their names, as they are saved beside the spans."""
+        spans = {"spans", "clocks", "n_clocks"}
+        kept = {name: value for name, value in self._data.items() if name not in spans}
+        threads = [{**record, "name": self._names.of(record)} for record in self._data["threads"]]
+        return {**kept, "threads": threads, "gil": self.gil, "keep": self._keep}
 
     @property
     def seconds(self) -> float:
@@ -150,7 +157,7 @@ class Recording:
     @property
     def gil(self) -> bool:
         """Whether there was a GIL to watch; without one, to hold it means to be attached to the interpreter."""
-        return not sysconfig.get_config_var("Py_GIL_DISABLED")
+        return bool(self._data.get("gil", not sysconfig.get_config_var("Py_GIL_DISABLED")))
 
     @cached_property
     def threads(self) -> tuple[Thread, ...]:
@@ -193,7 +200,7 @@ class Recording:
         """
         import numpy as np
 
-        spans = np.frombuffer(self._data["spans"], dtype=_SPAN).copy()
+        spans = np.frombuffer(self._data["spans"], dtype=SPAN).copy()
         spans["start"] -= self._data["began"]
         spans["end"] -= self._data["began"]
         return spans

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from gilcmp.base.checks import Duration, duration, integer
 from gilcmp.compute.kernel import Kernel
@@ -21,6 +21,7 @@ from gilcmp.judge.verdict import Situation, judge
 from gilcmp.measure.compare import compare
 from gilcmp.measure.session import Progress
 from gilcmp.probing.probe import probe
+from gilcmp.saved.kept import Kept, flat
 from gilcmp.show import words
 from gilcmp.show.model import Axis, Chart, Curve, Section, Stretch, Table, columns, pairs, section
 from gilcmp.show.views import Drawn
@@ -51,7 +52,7 @@ class Point:
 
 
 @frozen
-class Threshold(Drawn):
+class Threshold(Kept, Drawn):
     """From which size on a release of the GIL pays.
 
     Attributes
@@ -76,6 +77,8 @@ class Threshold(Drawn):
         Why `parallel_from` is unknown; empty where it is known.
     """
 
+    FORMAT: ClassVar[str] = "gilcmp threshold"
+
     name: str
     workers: int
     release_cost: Estimate
@@ -91,6 +94,10 @@ class Threshold(Drawn):
         if math.isnan(self.parallel_from.value):
             return [f"{self.name}: {self.reason}."]
         return [f"{self.name}: {self.workers} threads beat one {size_range(self.parallel_from)}."]
+
+    def records(self) -> list[dict[str, object]]:
+        """Return its sizes."""
+        return [flat(asdict(point)) for point in self.points]
 
     def sections(self) -> list[Section]:
         """Return what is shown of it: the answers, then the sizes."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from attrs import asdict
 
 from gilcmp.base.checks import integer
 from gilcmp.probing.recording import KEEP, Recording
 from gilcmp.probing.timeline_views import timeline_chart, timeline_sections
-from gilcmp.probing.trace import save_trace
+from gilcmp.probing.trace import SavedNames, save_trace, saved_spans
+from gilcmp.saved.kept import csv_text
+from gilcmp.saved.reading import ResultError
 from gilcmp.show.model import Chart, Section
 from gilcmp.show.views import Drawn
 from gilcmp.watch import _gil
@@ -68,6 +73,24 @@ class Timeline(Recording, Drawn):
             save(self.plot(), path)
         else:
             save_trace(self, path)
+
+    @classmethod
+    def of_trace(cls, body: Mapping[str, Any], source: str) -> Timeline:
+        """Make one of a saved trace, without the threads' clocks; ResultError says what does not fit."""
+        self = cls.__new__(cls)
+        about = body["otherData"]["recording"]
+        try:
+            Recording.__init__(self, about["keep"])
+            self._pace, self._recorder, self._names = None, None, SavedNames()
+            self._recording = {**about, "spans": saved_spans(body, about), "clocks": b"", "n_clocks": 0}
+            self.sections()
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise ResultError(f"{source}: not a timeline that gilcmp saved: {type(error).__name__}: {error}") from None
+        return self
+
+    def to_csv(self) -> str:
+        """Return its threads as CSV; times in seconds."""
+        return csv_text([asdict(thread) for thread in self.threads])
 
     def sections(self) -> list[Section]:
         """Return what is shown of it: a row for each thread, and how well it was seen."""

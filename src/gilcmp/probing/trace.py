@@ -14,12 +14,13 @@ from typing import IO, Any
 
 from gilcmp._version import __version__
 from gilcmp.base.files import replacing
-from gilcmp.probing.recording import BLOCKED, HOLDS, NOBODY, Recording
+from gilcmp.probing.recording import BLOCKED, HOLDS, NOBODY, SPAN, Recording
 
 WITH_GIL = ("holds the GIL", "waits for the GIL", "runs without the GIL", "", "does not hold the GIL")
 WITHOUT_GIL = ("attached", "stopped with the world", "runs detached", "", "detached")
 # of Catapult's palette, which both viewers know
 COLOURS = ("thread_state_running", "thread_state_iowait", "thread_state_runnable", "", "grey")
+FORMAT = "gilcmp timeline"
 RECORDER = 0  # thread number of the track that shows when nothing was seen
 
 
@@ -43,6 +44,8 @@ def _write(recording: Recording, file: IO[bytes] | gzip.GzipFile) -> None:
         "unseen seconds": recording.unseen,
         "hand-overs": recording.hand_overs,
         "hand-overs seen": recording.hand_overs_seen,
+        "format": FORMAT,
+        "recording": recording.summary(),
     }
     file.write(b'{"displayTimeUnit": "ms",\n"otherData": ' + _dumped(about) + b',\n"traceEvents": [')
     lines: list[bytes] = []
@@ -159,3 +162,34 @@ def _clock_counters(recording: Recording, process: int) -> Iterator[dict[str, An
                     "waiting for a CPU": round(100 * (delay - delay_then) / (when - then), 1),
                 },
             }
+
+
+class SavedNames:
+    """The names of threads in a trace."""
+
+    def of(self, record: Any) -> str:
+        """Return the name of a thread."""
+        return str(record["name"])
+
+
+def saved_spans(body: Any, about: Any) -> bytes:
+    """Return the spans of a trace that `save_trace` wrote, as a recorder gives them."""
+    import numpy as np
+
+    names = WITH_GIL if about["gil"] else WITHOUT_GIL
+    doings = {name: number for number, name in enumerate(names) if name}
+    tracks: dict[int, int] = {RECORDER: NOBODY}
+    for event in body["traceEvents"]:
+        if event["ph"] == "M" and event["name"] == "thread_sort_index":
+            tracks[event["tid"]] = event["args"]["sort_index"]
+    spans = [
+        (
+            round(event["ts"] * 1000) + about["began"],
+            round((event["ts"] + event["dur"]) * 1000) + about["began"],
+            tracks[event["tid"]],
+            doings.get(event["name"], HOLDS),
+        )
+        for event in body["traceEvents"]
+        if event["ph"] == "X"
+    ]
+    return np.array(spans, dtype=SPAN).tobytes()

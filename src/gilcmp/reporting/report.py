@@ -14,16 +14,22 @@ from gilcmp.base.files import replace_file
 from gilcmp.experiments.results import FORMAT as CLAIMS
 from gilcmp.experiments.results import Claims, read_claims
 from gilcmp.judge.comparison import Comparison
+from gilcmp.judge.diff import Diff
+from gilcmp.probing.atlas import Atlas
 from gilcmp.probing.probe_result import Probe
 from gilcmp.probing.threshold import Threshold
+from gilcmp.probing.timeline import Timeline
+from gilcmp.probing.trace import FORMAT as TIMELINE
 from gilcmp.reporting.sections import report_sections
 from gilcmp.saved.benchmark_files import is_benchmark_file, run_from_benchmarks
+from gilcmp.saved.kept import read_kept
 from gilcmp.saved.reading import ResultError, parsed, read_text, structured
 from gilcmp.saved.run import FORMAT as RUN
 from gilcmp.saved.run import from_json, to_json
 from gilcmp.show.html import Download, page
+from gilcmp.show.views import Shown
 
-Source: TypeAlias = "str | os.PathLike[str] | Comparison | Claims | Probe | Threshold"
+Source: TypeAlias = "str | os.PathLike[str] | Comparison | Claims | Probe | Threshold | Atlas | Timeline | Diff"
 
 
 @frozen
@@ -38,6 +44,8 @@ class Report:
         Probes.
     thresholds : tuple of Threshold
         Thresholds.
+    others : tuple of (str, Atlas, Timeline or Diff)
+        Names and results of other kinds.
     raw : tuple of (str, str)
         File names and contents, to be downloaded.
     """
@@ -46,11 +54,12 @@ class Report:
     claims: tuple[tuple[str, Claims], ...] = ()
     probes: tuple[Probe, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
+    others: tuple[tuple[str, Shown], ...] = ()
     raw: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def to_html(self) -> str:
         """Return the report as one HTML document (needs ``gilcmp[report]``)."""
-        sections = report_sections(self.runs, self.claims, self.probes, self.thresholds)
+        sections = report_sections(self.runs, self.claims, self.probes, self.thresholds, self.others)
         return page(
             _title([cell.kernel for _, run in self.runs for cell in run]),
             sections,
@@ -73,9 +82,9 @@ def report(*sources: Source, output: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    *sources : path, Comparison, Claims, Probe or Threshold
-        What to report on: results, or files as ``gilcmp compare -o``, ``claims -o``, ``probe --json``, ``threshold
-        --json`` and pytest-benchmark write them.
+    *sources : path, Comparison, Claims, Probe, Threshold, Atlas, Timeline or Diff
+        What to report on: results, or files as their `save`, the commands with ``-o`` or ``--json``, and
+        pytest-benchmark write them.
     output : path-like
         The file; it is replaced as a whole or not at all.
 
@@ -99,54 +108,81 @@ def check_output(output: str | os.PathLike[str], sources: Iterable[Source]) -> N
             raise ValueError(f"output must not be one of the sources, got {os.fspath(output)!r}")
 
 
+NAMES: dict[type, str] = {
+    Comparison: "run", Claims: "claims", Probe: "probe", Threshold: "threshold", Atlas: "atlas", Timeline: "timeline",
+    Diff: "diff",
+}  # fmt: skip
+
+
 def read_report(sources: Iterable[Source]) -> Report:
     """Read the sources of a report; see `report`."""
-    runs: list[tuple[str, Comparison]] = []
-    claims: list[tuple[str, Claims]] = []
-    probes: list[Probe] = []
-    thresholds: list[Threshold] = []
+    found: list[tuple[str, Any]] = []
     raw: list[tuple[str, str]] = []
     for number, source in enumerate(sources, 1):
-        if isinstance(source, Comparison):
-            runs.append((f"run {number}", source))
-            raw.append((f"run-{number}.json", to_json(source.run)))
-        elif isinstance(source, Claims):
-            claims.append((f"claims {number}", source))
-            raw.append((f"claims-{number}.json", source.to_json()))
-        elif isinstance(source, Probe):
-            probes.append(source)
-        elif isinstance(source, Threshold):
-            thresholds.append(source)
-        elif isinstance(source, str | os.PathLike):
+        if isinstance(source, str | os.PathLike):
             name, text = Path(source).name, read_text(source)
             result = _read(text, os.fspath(source))
+            found += [(name, each) for each in (result if isinstance(result, list) else [result])]
             raw.append((name, text))
-            if isinstance(result, Comparison):
-                runs.append((name, result))
-            elif isinstance(result, Claims):
-                claims.append((name, result))
-            elif isinstance(result, Threshold):
-                thresholds.append(result)
-            else:
-                probes += result
+        elif type(source) in NAMES:
+            kind = NAMES[type(source)]
+            found.append((f"{kind} {number}", source))
+            if isinstance(source, Comparison | Claims):
+                text = to_json(source.run) if isinstance(source, Comparison) else source.to_json()
+                raw.append((f"{kind}-{number}.json", text))
         else:
-            kinds = "a path, a Comparison, Claims, a Probe or a Threshold"
+            kinds = "a path, a Comparison, Claims, a Probe, a Threshold, an Atlas, a Timeline or a Diff"
             raise TypeError(f"source must be {kinds}, got {type(source).__name__}")
-    if not (runs or claims or probes or thresholds):
+    if not found:
         raise ValueError("nothing to report on: give at least one saved run, claims, probe or threshold")
-    return Report(tuple(runs), tuple(claims), tuple(probes), tuple(thresholds), tuple(raw))
+
+    def those(*kinds: type) -> tuple[tuple[str, Any], ...]:
+        return tuple((name, result) for name, result in found if isinstance(result, kinds))
+
+    return Report(
+        runs=those(Comparison),
+        claims=those(Claims),
+        probes=tuple(probe for _, probe in those(Probe)),
+        thresholds=tuple(threshold for _, threshold in those(Threshold)),
+        others=those(Atlas, Timeline, Diff),
+        raw=tuple(raw),
+    )
 
 
-def _read(text: str, source: str) -> Comparison | Claims | Threshold | list[Probe]:
+def load(path: str | os.PathLike[str]) -> Any:
+    """Load what gilcmp has saved.
+
+    Parameters
+    ----------
+    path : path-like
+        A file as `compare`, `claims`, `probe`, `threshold`, `atlas`, `timeline` and `diff` save their results, the
+        commands with ``-o`` and ``--json``, or pytest-benchmark.
+
+    Returns
+    -------
+    Comparison, Claims, Probe, Threshold, Atlas, Timeline, Diff, or a list of Probe or Atlas
+        Whichever it is; of a command's ``--json`` with several probes or atlases, a list.
+
+    Raises
+    ------
+    ResultError
+        For another file, or a broken or newer one; the message names the place.
+    OSError
+        For a file that cannot be read.
+    """
+    source = os.fspath(path)
+    result = _read(read_text(path), source)
+    return result[0] if isinstance(result, list) and len(result) == 1 else result
+
+
+def _read(text: str, source: str) -> Any:
     """Read a file of any kind that gilcmp writes."""
     body = parsed(text, source)
     for fits, read in _KINDS:
         if fits(body):
-            result: Comparison | Claims | Threshold | list[Probe] = read(body, text, source)
-            return result
+            return read(body, text, source)
     raise ResultError(
-        f"{source}: neither a saved run nor claims, probes or a threshold (gilcmp compare -o, claims -o, probe --json, "
-        "threshold --json)"
+        f"{source}: neither a saved run nor claims, probes, a threshold, an atlas, a timeline or a diff of gilcmp's"
     )
 
 
@@ -158,17 +194,34 @@ def _is_probes(body: Any) -> bool:
     return isinstance(body, list) and bool(body) and all(isinstance(entry, dict) and "stall" in entry for entry in body)
 
 
+def _is_atlases(body: Any) -> bool:
+    return isinstance(body, list) and bool(body) and all(isinstance(each, dict) and "entries" in each for each in body)
+
+
 def _is_threshold(body: Any) -> bool:
     return isinstance(body, dict) and {"parallel_from", "points"} <= body.keys()
 
 
+def _is_timeline(body: Any) -> bool:
+    about = body.get("otherData") if isinstance(body, dict) else None
+    return isinstance(about, dict) and about.get("format") == TIMELINE
+
+
+KEPT = (Probe, Threshold, Atlas, Diff)
+
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, str, str], Any]], ...] = (
     (_format(RUN), lambda body, text, source: Comparison(from_json(text, source))),
     (_format(CLAIMS), lambda body, text, source: read_claims(text, source)),
+    *((_format(kind.FORMAT), lambda body, _, source, kind=kind: read_kept(kind, body, source)) for kind in KEPT),
+    (_is_timeline, lambda body, _, source: Timeline.of_trace(body, source)),
     (is_benchmark_file, lambda body, text, source: Comparison(run_from_benchmarks(body, source)[0])),
     (
         _is_probes,
         lambda body, text, source: structured(body, list[Probe], "probes", source, null_is_nan=True),
+    ),
+    (
+        _is_atlases,
+        lambda body, text, source: structured(body, list[Atlas], "atlases", source, null_is_nan=True),
     ),
     (
         _is_threshold,

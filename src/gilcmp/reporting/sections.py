@@ -19,6 +19,7 @@ from gilcmp.probing.threshold import Threshold
 from gilcmp.saved.environment import Environment
 from gilcmp.saved.environment import environment_table as described
 from gilcmp.show.model import Chart, Section, Sentence, section
+from gilcmp.show.views import Shown
 
 Result = TypeVar("Result")
 Named = tuple[str, Result]  # a result, and the name of its file
@@ -29,6 +30,7 @@ def report_sections(
     claims: Sequence[Named[Claims]],
     probes: Sequence[Probe],
     thresholds: Sequence[Threshold],
+    others: Sequence[Named[Shown]] = (),
 ) -> list[Section]:
     """Return the sections, from the top."""
     sections = []
@@ -51,6 +53,9 @@ def report_sections(
         findings += threshold.findings
         title = "Threshold: from which size releasing the GIL pays"
         sections.append(section(title, *threshold.sections()[0].parts, threshold.charts()[0]))
+    for name, result in others:
+        parts = [part for shown in result.sections() for part in ((shown.title,) * bool(shown.title) + shown.parts)]
+        sections.append(section(f"{type(result).__name__}: {name}", *result.charts(), *parts))
     top = section("What was found", *(Sentence(sentence, "strong") for sentence in findings))
     return [top, *sections, _environments(runs, claims)]
 

@@ -6,10 +6,13 @@ import json
 import math
 import os
 import stat
+import zlib
 from functools import cache
 from typing import Any, get_origin
 
 LARGEST_FILE = 500 * 10**6  # bytes that are read of a file
+
+GZIP = b"\x1f\x8b"  # what such a file begins with
 
 PIPE_PATIENCE = 10.0  # seconds in which something must come out of a pipe
 
@@ -146,12 +149,23 @@ def read_text(path: str | os.PathLike[str]) -> str:
     with os.fdopen(number, "rb") as file:
         is_pipe = stat.S_ISFIFO(os.fstat(number).st_mode)
         data = _read_pipe(number, source) if is_pipe else file.read(LARGEST_FILE + 1)
+    if data[:2] == GZIP:
+        data = _unpacked(data, source)
     if len(data) > LARGEST_FILE:
         raise ResultError(f"{source}: over {LARGEST_FILE // 10**6} MB: no saved run of gilcmp's is so long")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise ResultError(f"{source}: not JSON: not UTF-8 at byte {error.start}") from None
+
+
+def _unpacked(data: bytes, source: str) -> bytes:
+    """Return what a gzip file holds, or a little more than may be read of it."""
+    unpacking = zlib.decompressobj(31)
+    try:
+        return unpacking.decompress(data, LARGEST_FILE + 1)
+    except zlib.error as error:
+        raise ResultError(f"{source}: broken gzip file: {error}") from None
 
 
 def _read_pipe(number: int, source: str) -> bytes:
