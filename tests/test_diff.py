@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import random
+import re
 
 import pytest
 from attrs import evolve
@@ -13,8 +14,9 @@ from attrs import evolve
 import gilcmp
 from conftest import made_up_run, observation, record
 from gilcmp.cli import main as cli
-from gilcmp.judge.diff import CSV_FIELDS
+from gilcmp.judge.diff import CSV_FIELDS, geometric_mean, in_plain_python
 from gilcmp.judge.differences import differs
+from gilcmp.judge.estimate import Estimate
 from gilcmp.judge.ratios import ratio_of_medians
 from gilcmp.saved.reading import ResultError
 from gilcmp.saved.run import to_json
@@ -54,18 +56,48 @@ def test_the_same_machine_shows_no_difference():
 
 def test_the_lock_and_what_it_changed_come_first():
     def with_gil(run, enabled):  # whatever this interpreter has
-        environment = evolve(run.environment, free_threaded=not enabled, gil_enabled=enabled)
+        environment = evolve(run.environment, python="3.14.0", free_threaded=not enabled, gil_enabled=enabled)
         return gilcmp.Comparison(evolve(run.run, environment=environment))
 
     with_lock = with_gil(comparison(threads=0.1), enabled=True)
     without = with_gil(comparison(serial=0.12, threads=0.061), enabled=False)
     found = gilcmp.diff(with_lock, without)
     for text in (str(found), found.to_markdown()):
-        first, threads, serial = [line for line in text.splitlines() if line][:3]
-        assert first == "The GIL is on in run 1 and off in run 2."
-        assert threads.startswith("  speed-up by threads, times that of run 1: cython_nogil 1.9")
-        assert serial.startswith("  time in one thread, times that of run 1: cython_nogil 1.2")
+        first, threads, serial = re.split(r"(?=  speed-up by|  time in one)", text.partition("What differs")[0])
+        first, threads, serial = (" ".join(part.split()) for part in (first, threads, serial))
+        assert first == "The GIL is on in 3.14.0 and off in 3.14.0t."
+        assert threads.startswith("speed-up by threads, times that of 3.14.0: cython_nogil 1.9")
+        assert threads.endswith("] (1 cell)")
+        assert serial.startswith("time in one thread, times that of 3.14.0: cython_nogil 1.2")
     assert not str(gilcmp.diff(with_lock, with_lock)).startswith("The GIL")
+
+
+def test_plain_python_is_told_in_a_sentence():
+    def in_python(version, serial, threads, *, gil):
+        cells = [
+            record("python", "serial", 1, rounds(serial)),
+            record("python", "threads", 2, rounds(threads, cores=1.0 if gil else 1.95), gil_held=0.98),
+        ]
+        run = made_up_run(cells)
+        environment = evolve(
+            run.environment, python=version, free_threaded=not gil, gil_enabled=gil, load=(0.0, 0.0, 0.0)
+        )
+        return version, gilcmp.Comparison(evolve(run, environment=environment))
+
+    compared = [in_python("3.13.0", 0.1, 0.1, gil=True), in_python("3.14.0", 0.155, 0.078, gil=False)]
+    (sentence,) = in_plain_python(compared)
+    assert re.fullmatch(
+        r"3\.14\.0 runs plain Python (1\.9\d|2\.0\d) \[[\d.]+, [\d.]+\] times as fast in two threads as in one, "
+        r"and takes 1\.5\d \[[\d.]+, [\d.]+\] times as long as 3\.13\.0 in one thread \(1 kernel\)\.",
+        sentence,
+    )
+    assert in_plain_python([(name, comparison()) for name in ("a", "b")]) == []
+
+
+def test_a_mean_has_an_interval():
+    mean = geometric_mean([Estimate(1.0, 0.5, 2.0, 9), Estimate(4.0, 2.0, 8.0, 9), Estimate(math.nan, 1.0, 2.0, 9)])
+    assert (mean.value, mean.low, mean.high, mean.n) == pytest.approx((2.0, 1.0, 4.0, 2))
+    assert geometric_mean([]).n == 0
 
 
 def test_no_difference_is_what_chance_explains():
@@ -96,7 +128,8 @@ def test_what_got_slower_is_told():
     assert found.below(0.3) == []
     (_, mean) = found.runs[0].means
     assert (mean.strategy, mean.cells) == ("threads", 1)
-    assert mean.speedup == pytest.approx(0.5, rel=0.1)
+    assert mean.speedup.value == pytest.approx(0.5, rel=0.1)
+    assert (mean.speedup.low, mean.speedup.n) == (pytest.approx(threads.speedup.low), 1)
 
 
 def test_an_interval_covers_what_it_should():

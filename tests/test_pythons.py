@@ -78,6 +78,15 @@ def test_they_take_turns_over_the_same_cells():
         assert one_began == other_began != []
 
 
+def test_all_of_them_do_the_same_size():
+    """Each would calibrate another: neither the table nor the saved files could be compared."""
+    settings = {name: value for name, value in SETTINGS.items() if name != "size"}
+    found = compare_pythons(twins(), ["count", "pi"], budget=0.4, **settings)
+    sizes = [{cell.record.key: cell.size for cell in comparison} for _, comparison in found]
+    assert sizes[0] == sizes[1]
+    assert not any("another size" in cell.refused for cell in gilcmp.diff(*(run for _, run in found)).runs[0].cells)
+
+
 def test_an_error_in_one_of_them_is_told():
     with pytest.raises(PythonError, match="implementation must be one of"):
         compare_pythons(twins(), "count", budget=0.2, implementations=["nope"])

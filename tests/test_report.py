@@ -17,8 +17,10 @@ from gilcmp.judge.comparison import Comparison
 from gilcmp.judge.verdict import Verdict
 from gilcmp.probing.atlas import Entry
 from gilcmp.reporting.report import read_report
+from gilcmp.reporting.sections import report_sections
 from gilcmp.saved.reading import ResultError
 from gilcmp.saved.run import from_json, save_run, to_json
+from gilcmp.show.model import Chart
 
 HOSTILE = '</script><img src=x onerror="boom()">\'"&<b>$$x$$ {{7*7}} \u202e\x00\ud800'
 
@@ -410,3 +412,23 @@ def test_hostile_names_in_pictures(run, tmp_path):
     )
     bad.plot().savefig(tmp_path / "x.png")
     assert "data:image/png" in bad._repr_html_()
+
+
+def test_runs_of_several_pythons_are_laid_over_one_another(run):
+    one = run.cells[1]
+    cells = [*run.cells, evolve(one, workers=1), evolve(one, workers=4)]
+    first = Comparison(evolve(run, cells=cells))
+    other = Comparison(evolve(first.run, environment=evolve(run.environment, python="3.99.0")))
+    found = read_report([first, other])
+    page = report_sections(found.runs, (), (), ())
+    (side,) = [section for section in page if section.title == "Runs side by side"]
+    (curves,) = [part for part in side.parts if isinstance(part, Chart) and part.title.endswith(": threads")]
+    names = [mark.name for mark in curves.marks]
+    here = run.environment.python_name
+    assert names[:2] == ["ideal", f"python, {here}"]
+    assert len(names) == 7
+    assert {mark.dash for mark in curves.marks if "3.99.0" in mark.name} == {"dashed"}
+    assert curves.table is not None
+    assert len(curves.table.rows) == 2 * 5
+    (top, *_) = page
+    assert any(sentence.text.startswith(f"{other.environment.python_name}: ") for sentence in top.parts)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from gilcmp.judge.cell import Cell, by_kernel
 from gilcmp.show import words
-from gilcmp.show.model import Axis, Bars, Chart, Curve, Dots, Table, Value, columns
+from gilcmp.show.model import Axis, Bars, Chart, Curve, Dots, Mark, Table, Value, columns
 
 # Okabe and Ito's palette, safe for colour-blind readers; implementations not in OWN take the next free colours
 PALETTE = ("#E69F00", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D31", "#7F7F7F")
@@ -72,6 +72,51 @@ def best_of_processes(cells: Sequence[Cell]) -> list[tuple[int, float]]:
         if cell.strategy.startswith("processes"):
             best[cell.workers] = max(cell.speedup.value, best.get(cell.workers, -math.inf))
     return sorted(best.items())
+
+
+DASHES = ("solid", "dashed", "dotted")
+
+
+def overlaid_charts(runs: Sequence[tuple[str, Sequence[Cell]]], cpus: float) -> list[Chart]:
+    """Return the speed-up in threads against workers, of several runs over one another, for each kernel."""
+    look = styles([cell.implementation for _, cells in runs for cell in cells])
+    charts = []
+    for kernel in by_kernel(runs[0][1]):
+        marks: list[Mark] = []
+        rows = []
+        numbers: set[int] = set()
+        for number, (name, cells) in enumerate(runs):
+            threads = [
+                cell for cell in cells if cell.kernel == kernel and cell.strategy == "threads" and cell.speedup.n
+            ]
+            for implementation in dict.fromkeys(cell.implementation for cell in threads):
+                line = sorted(
+                    (cell for cell in threads if cell.implementation == implementation), key=lambda cell: cell.workers
+                )
+                curve = _curve(f"{implementation}, {name}", line, look[implementation])
+                marks.append(evolve(curve, dash=DASHES[number % len(DASHES)]))
+                numbers |= {cell.workers for cell in line}
+                rows += [
+                    (implementation, name, str(cell.workers), words.estimate(cell.speedup), cell.verdict.shown())
+                    for cell in line
+                ]
+        if len(numbers) < 2:
+            continue
+        most = float(max(numbers))
+        ideal = tuple(sorted({1.0, min(most, cpus), most}))
+        marks.insert(0, Curve("ideal", ideal, tuple(min(n, cpus) for n in ideal), dash="dotted"))
+        title = f"{kernel}: threads"
+        charts.append(
+            Chart(
+                title,
+                f"Line chart of the speed-up of {title} against 1 to {most:g} workers, in {len(runs)} runs.",
+                Axis("workers", log=most > MANY, ticks=tuple((float(n), str(n)) for n in sorted(numbers))),
+                Axis("speed-up", low=0),
+                tuple(marks),
+                table=Table(columns("implementation", "run", ">workers", "speed-up", "verdict"), tuple(rows), title),
+            )
+        )
+    return charts
 
 
 def _speedups(

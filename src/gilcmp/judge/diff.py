@@ -26,12 +26,13 @@ from gilcmp.judge.differences import (
 )
 from gilcmp.judge.estimate import CONFIDENCE, Estimate
 from gilcmp.judge.ratios import chance_below, holm, ratio_of_medians
-from gilcmp.judge.verdict import MIN_ROUNDS, ratio
+from gilcmp.judge.verdict import MIN_ROUNDS, UNDECIDED, ratio
 from gilcmp.saved.benchmark_files import is_benchmark_file, run_from_benchmarks
 from gilcmp.saved.kept import Kept, csv_text
 from gilcmp.saved.reading import parsed, read_text
 from gilcmp.saved.run import from_json
 from gilcmp.show.model import Section, section
+from gilcmp.show.words import counted, estimate
 
 Source: TypeAlias = str | os.PathLike[str] | Comparison
 
@@ -153,7 +154,7 @@ def diff(first: Source, *others: Source) -> Diff:
     sources = [first, *others]
     loaded = [_load(source) for source in sources]
     runs = [run for run, _ in loaded]
-    names = _names(sources)
+    names = _names(sources, runs)
     return Diff(
         names=tuple(names),
         environment=tuple(_environments(loaded)),
@@ -174,8 +175,11 @@ def _load(source: Source) -> tuple[Comparison, frozenset[str]]:
     return Comparison(from_json(text, name)), frozenset()
 
 
-def _names(sources: Sequence[Source]) -> list[str]:
-    """Name runs by their file names, or by their paths where two names are equal; comparisons by their position."""
+def _names(sources: Sequence[Source], runs: Sequence[Comparison]) -> list[str]:
+    """Name runs by their Pythons, where no two are equal; else by their files, or paths, or their position."""
+    pythons = [run.environment.python_name for run in runs]
+    if len(set(pythons)) == len(pythons):
+        return pythons
     paths = [None if isinstance(source, Comparison) else os.fspath(source) for source in sources]
     names = [f"run {number}" if path is None else Path(path).name for number, path in enumerate(paths, 1)]
     if len(set(names)) < len(names):
@@ -265,14 +269,51 @@ def _means(cells: Sequence[CellDiff]) -> list[Mean]:
     return [
         Mean(
             *names,
-            _geometric([c.time.value for c in group]),
-            _geometric([c.speedup.value for c in group]),
+            geometric_mean([c.time for c in group]),
+            geometric_mean([c.speedup for c in group]),
             len(group),
         )
         for names, group in groups.items()
     ]
 
 
-def _geometric(values: Sequence[float]) -> float:
-    known = [math.log(value) for value in values if not math.isnan(value)]
-    return math.exp(sum(known) / len(known)) if known else math.nan
+def geometric_mean(values: Sequence[Estimate]) -> Estimate:
+    """Return the geometric mean of ratios that are known, with so many of them as its `n`.
+
+    Cells share rounds, so their errors may all point the same way: the interval's ends are the means of their ends.
+    """
+    known = [value for value in values if not math.isnan(value.value)]
+    if not known:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+
+    def mean(ends: Sequence[float]) -> float:
+        return math.exp(sum(map(math.log, ends)) / len(ends))
+
+    value, low, high = (mean([getattr(each, end) for each in known]) for end in ("value", "low", "high"))
+    return Estimate(value, low, high, len(known))
+
+
+def in_plain_python(compared: Sequence[tuple[str, Comparison]]) -> list[str]:
+    """Say how interpreters run plain Python, in two threads and in one, beside the first of them."""
+    sentences = []
+    (first, base), *others = compared
+    for name, comparison in others:
+        said = []
+        threads = [
+            cell.speedup
+            for cell in comparison
+            if (cell.implementation, cell.strategy, cell.workers) == ("python", "threads", 2)
+            and cell.verdict.word not in UNDECIDED
+            and not math.isnan(cell.speedup.low)
+        ]
+        if threads:
+            mean = geometric_mean(threads)
+            said.append(f"runs plain Python {estimate(mean)} times as fast in two threads as in one")
+        means = _run_diff(name, base, comparison).means
+        alone = [each.time for each in means if (each.implementation, each.strategy) == ("python", "serial")]
+        if alone and alone[0].n:
+            said.append(f"takes {estimate(alone[0])} times as long as {first} in one thread")
+        if said:
+            rests = len(threads) if threads else alone[0].n
+            sentences.append(f"{name} {', and '.join(said)} ({counted(rests, 'kernel')}).")
+    return sentences

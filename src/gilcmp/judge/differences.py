@@ -10,7 +10,7 @@ from attrs import frozen
 
 from gilcmp.judge.estimate import Estimate
 from gilcmp.show.model import Table, Value, columns
-from gilcmp.show.words import counted, number
+from gilcmp.show.words import counted
 from gilcmp.show.words import estimate as interval
 
 Key: TypeAlias = tuple[str, str, str, int]
@@ -57,8 +57,8 @@ class Mean:
 
     implementation: str
     strategy: str
-    time: float
-    speedup: float
+    time: Estimate
+    speedup: Estimate
     cells: int
 
 
@@ -148,7 +148,9 @@ def what_the_lock_changed(
         for strategy, label in (("threads", "speed-up by threads"), ("serial", "time in one thread")):
             means = [mean for mean in run.means if mean.strategy == strategy]
             values = [(mean.implementation, mean.speedup if strategy == "threads" else mean.time) for mean in means]
-            ratios = ", ".join(f"{name} {value:.2f}" for name, value in values if not math.isnan(value))
+            ratios = ", ".join(
+                f"{name} {interval(value)} ({counted(value.n, 'cell')})" for name, value in values if value.n
+            )
             if ratios:
                 lines.append(f"  {label}, times that of {names[0]}: {ratios}")
     return lines
@@ -167,7 +169,7 @@ def cell_table(run: RunDiff) -> Table:
 def mean_table(run: RunDiff) -> Table:
     """Return the geometric means."""
     rows = tuple(
-        (mean.implementation, mean.strategy, number(mean.time), number(mean.speedup), str(mean.cells))
+        (mean.implementation, mean.strategy, interval(mean.time), interval(mean.speedup), str(mean.cells))
         for mean in run.means
     )
     return Table(columns("implementation", "strategy", "time per unit", "speed-up", "cells"), rows)

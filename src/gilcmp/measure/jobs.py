@@ -334,23 +334,30 @@ def make_jobs(
     return _kernel_jobs(work, seed, n_tasks)
 
 
-def _kernel_jobs(work: KernelWork, seed: int, n_tasks: int) -> list[Job]:
-    """Make the calibrated jobs of a kernel, one an implementation.
-
-    Without a `size`, each implementation gets its own, so that a pass takes `SHORTEST` to `LONGEST` seconds.
-    """
-    kernel, size = work.kernel, work.size
-    jobs: list[Job] = []
+def calibrated_sizes(work: KernelWork, seed: int) -> dict[str, int]:
+    """Return the size of each implementation: as asked for, or so that a pass takes `SHORTEST` to `LONGEST` seconds."""
     sizes: dict[str, int] = {}
     for name in work.implementations:
-        _check_small(kernel, name, seed)
-        if size is not None:
-            n = size
-        elif TWINS.get(name) in sizes:
-            n = sizes[TWINS[name]]
+        twin = TWINS.get(name)
+        if work.size is not None:
+            sizes[name] = work.size
+        elif name in work.sizes:
+            sizes[name] = work.sizes[name]
+        elif twin in sizes:
+            sizes[name] = sizes[twin]
         else:
-            n = _calibrated_size(kernel, name, seed)
-        sizes[name] = n
+            sizes[name] = _calibrated_size(work.kernel, name, seed)
+    return sizes
+
+
+def _kernel_jobs(work: KernelWork, seed: int, n_tasks: int) -> list[Job]:
+    """Make the calibrated jobs of a kernel, one an implementation."""
+    kernel = work.kernel
+    jobs: list[Job] = []
+    sizes = calibrated_sizes(work, seed)
+    for name in work.implementations:
+        _check_small(kernel, name, seed)
+        n = sizes[name]
         kernel.inputs(n, seed)  # made before the clock runs
         job = Job(
             kernel=kernel.name,

@@ -19,6 +19,9 @@ from gilcmp._version import __version__
 from gilcmp.base.checks import Duration, duration
 from gilcmp.base.child import Child, answer
 from gilcmp.judge.comparison import Comparison
+from gilcmp.judge.diff import in_plain_python
+from gilcmp.measure.jobs import calibrated_sizes
+from gilcmp.measure.request import KernelWork, Request
 from gilcmp.measure.session import Progress, Session
 from gilcmp.saved.run import from_json, to_json
 from gilcmp.show import words
@@ -172,6 +175,8 @@ def compare_pythons(
     # where a function is looked for: beside the script, or in the current folder, as python -m does
     path = [*sys.path[:1], str(Path.cwd())]
     request = {"work": kernels, "path": path, **arguments}
+    if not any(":" in name for name in kernels):
+        request["sizes"] = _sizes_here(kernels, arguments)  # one for all, or neither times nor files could be compared
     children: list[_RemoteSession] = []
     try:
         for python in pythons:
@@ -191,6 +196,16 @@ def compare_pythons(
     finally:
         for child in children:
             child.close()
+
+
+def _sizes_here(kernels: Sequence[str], arguments: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Return the sizes that suit this interpreter."""
+    try:
+        request = Request.of(kernels, cpus=1, **arguments)
+    except (ValueError, TypeError) as error:
+        raise PythonError(str(error)) from None
+    works = [work for work in request.works if isinstance(work, KernelWork)]
+    return {work.kernel.name: calibrated_sizes(work, request.seed) for work in works}
 
 
 def _rounds(
@@ -248,7 +263,7 @@ def python_sections(compared: Sequence[tuple[Python, Comparison]]) -> list[Secti
                         rows.append((*key[1:3], str(key[3]), python.name, time, speedup, cell.verdict.shown()))
         titles = columns("implementation", "strategy", ">n", "python", ">time/unit", "speed-up [95 %]", "verdict")
         sections.append(section(kernel, Table(titles, tuple(rows), repeats=3)))
-    sentences = []
+    sentences = in_plain_python([(python.name, comparison) for python, comparison in compared])
     for python, comparison in compared:
         where = comparison.environment
         rounds = max((len(cell.rounds) for cell in comparison), default=0)

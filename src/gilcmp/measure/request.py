@@ -31,11 +31,15 @@ Check: TypeAlias = Callable[[Sequence[Any]], bool]
 
 @frozen
 class KernelWork:
-    """A kernel that is asked for: which of its implementations, and its size (None: calibrated for each)."""
+    """A kernel that is asked for: which of its implementations, and its size (None: calibrated for each).
+
+    `sizes`: those of its implementations that were calibrated elsewhere.
+    """
 
     kernel: Kernel
     implementations: tuple[str, ...]
     size: int | None
+    sizes: Mapping[str, int] = {}
 
 
 @frozen
@@ -121,8 +125,12 @@ class Request:
         star: bool = False,
         max_calls: int | None = None,
         blas_threads: int | None = None,
+        sizes: Mapping[str, Mapping[str, int]] | None = None,
     ) -> Request:
-        """Check the arguments of `gilcmp.compare`, which documents them, on a machine with so many CPUs."""
+        """Check the arguments of `gilcmp.compare`, which documents them, on a machine with so many CPUs.
+
+        `sizes`: of implementations, by kernel, where another interpreter has calibrated them.
+        """
         counts = worker_counts(workers, cpus)
         seed = integer("seed", seed, 0, 2**63 - 1)
         n_tasks = max(MIN_TASKS, TASKS_PER_WORKER * counts[-1])
@@ -145,7 +153,12 @@ class Request:
                 raise ValueError("star and max_calls are for functions, not for kernels")
             blas_threads = 1 if blas_threads is None else blas_threads
             works = tuple(
-                KernelWork(kernel, implementation_names(kernel, names), None if size is None else kernel.size(size))
+                KernelWork(
+                    kernel,
+                    implementation_names(kernel, names),
+                    None if size is None else kernel.size(size),
+                    (sizes or {}).get(kernel.name, {}),
+                )
                 for kernel in _kernels(work, tasks, names)
             )
         request = cls(

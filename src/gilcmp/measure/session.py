@@ -35,6 +35,7 @@ from gilcmp.saved.run import PoolStart, Run, Settings
 from gilcmp.show import words
 
 SOON = 0.5  # seconds that sending may take whatever the budget is: a pass of each cell is always measured, if it can be
+LOOKED_AT = 0.02  # seconds, at least, for which the GIL is looked at while several workers run
 TURN = 0.1  # seconds into which the passes of a turn should fit where tasks are sent
 ENOUGH = 24  # quiet rounds of a cell after which more would hardly narrow its interval
 
@@ -223,16 +224,27 @@ class Session:
             if not slow and not (cell.sending and cell.pass_time > TURN):
                 before = time.perf_counter()
                 with GilUse(watch=cell.workers > 1 and cell.strategy.name == "threads") as gil:
-                    seen = self._once(cell, 1)
-                if cell.shares_gil and seen is not None:
+                    blocked = self._some_time(cell)
+                if cell.shares_gil:
                     cell.gil_held, waited = gil.held, gil.waited(cell.threads)
-                    if waited is not None and seen.blocked > 0:
-                        cell.gil_waited = min(1.0, waited / seen.blocked)
+                    if waited is not None and blocked > 0:
+                        cell.gil_waited = min(1.0, waited / blocked)
                 took = cell.took = time.perf_counter() - before
                 slow = took > 0.5 and time.perf_counter() + took * len(cells) > deadline
         if isinstance(work, FunctionWork):
             self._tell_calls(cells, deadline)
         return _Group(self, cells, orders(cells, self._request.seed))
+
+    def _some_time(self, cell: RunningCell) -> float:
+        """Run a cell, or a short one several times, and return how long its workers were blocked, in seconds."""
+        blocked = 0.0
+        once = cell.workers == 1 or self._request.max_calls is not None
+        end = time.perf_counter() + LOOKED_AT
+        while True:
+            seen = self._once(cell, 1)
+            blocked += seen.blocked if seen is not None else 0.0
+            if once or seen is None or time.perf_counter() > end:
+                return blocked
 
     def _plan_sending(self, cells: Sequence[RunningCell], deadline: float) -> None:
         """Measure what it takes to send a task, and let the cells do no more of that than fits."""

@@ -9,9 +9,9 @@ from attrs import evolve
 
 from gilcmp.experiments.results import Claims
 from gilcmp.judge.cell import by_kernel
-from gilcmp.judge.charts import runs_chart, shares_chart, speedup_panels, tasks_chart, time_chart
+from gilcmp.judge.charts import overlaid_charts, runs_chart, shares_chart, speedup_panels, tasks_chart, time_chart
 from gilcmp.judge.comparison import Comparison
-from gilcmp.judge.diff import Diff, diff
+from gilcmp.judge.diff import Diff, diff, in_plain_python
 from gilcmp.judge.differences import cell_table, environment_table, reading, without_partner
 from gilcmp.judge.tables import verdict_table
 from gilcmp.probing.probe_result import Probe, probes_chart
@@ -35,6 +35,10 @@ def report_sections(
     """Return the sections, from the top."""
     sections = []
     findings: list[str] = []
+    pythons = [run.environment.python_name for _, run in runs]
+    if len(set(pythons)) == len(runs):
+        runs = [(python, run) for python, (_, run) in zip(pythons, runs, strict=True)]
+        findings += in_plain_python(runs) if len(runs) > 1 else []
     for name, run in runs:
         findings += [_prefixed(name, sentence, runs) for sentence in run.findings]
         sections += [evolve(part, title=_prefixed(name, part.title, runs)) for part in run_sections(run)]
@@ -101,7 +105,7 @@ def _charts(charts: Iterable[Chart | None]) -> list[Chart]:
 
 
 def _named_diff(runs: Sequence[Named[Comparison]]) -> Diff:
-    """Lay the runs side by side under the names of their files."""
+    """Lay the runs side by side under their names."""
     difference = diff(*(run for _, run in runs))
     names = tuple(name for name, _ in runs)
     named = tuple(evolve(run, name=name) for run, name in zip(difference.runs, names[1:], strict=True))
@@ -117,7 +121,8 @@ def _side_by_side(runs: Sequence[Named[Comparison]], difference: Diff) -> Sectio
     tables = [evolve(environment_table(difference.names, difference.environment), title="what differs")]
     tables += [evolve(cell_table(run), title=f"{run.name} against {first}") for run in difference.runs]
     charts = _charts(runs_chart(cells, name) for name in by_kernel(runs[0][1].cells))
-    return section("Runs side by side", *sentences, *charts, *tables)
+    cpus = max(run.environment.cpus for _, run in runs)
+    return section("Runs side by side", *sentences, *overlaid_charts(cells, cpus), *charts, *tables)
 
 
 def _environments(runs: Sequence[Named[Comparison]], claims: Sequence[Named[Claims]]) -> Section:

@@ -83,6 +83,11 @@ class Environment:
         return float(min(self.cpus_allowed, self.cpu_quota or math.inf))
 
     @property
+    def python_name(self) -> str:
+        """Its version, with a t where it is a free-threaded build, and with its GIL where that is on nevertheless."""
+        return self.python + "t" * self.free_threaded + " with its GIL on" * (self.free_threaded and self.gil_enabled)
+
+    @property
     def interpreter(self) -> str:
         """The interpreter in a few words: CPython 3.13.0, GIL on."""
         return f"{self.implementation} {self.python}, GIL {'on' if self.gil_enabled else 'off'}"
