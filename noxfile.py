@@ -58,6 +58,13 @@ def lint(session):
 
 
 @nox.session(default=False)
+def libraries(session):
+    """Use gilcmp with real libraries, and in a notebook, as data scientists do."""
+    install(session, "libraries", ".")
+    session.run("pytest", "-q", "-n", "2", "tests/test_libraries.py", *session.posargs)
+
+
+@nox.session(default=False)
 def docs(session):
     """Run the commands and examples of the documents, and follow the links between them."""
     session.install(".[test,report]")
