@@ -20,7 +20,7 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built")
     shutil.copytree(Path(__file__).parent / "extension", folder, dirs_exist_ok=True)
     done = subprocess.run(
-        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--parallel", "3"],
         cwd=folder, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

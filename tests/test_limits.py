@@ -112,7 +112,7 @@ def test_names_do_nothing_in_csv_and_markdown():
 
 
 def test_a_negative_number_is_no_formula():
-    from gilcmp.judge.diff import csv_cell
+    from gilcmp.saved.kept import csv_cell
 
     assert [csv_cell(value) for value in ("-1.5", -2, "-x", "+1", "@a", "a=b", "")] == [
         "-1.5", "-2", "'-x", "+1", "'@a", "a=b", "",

@@ -60,7 +60,7 @@ class Machine:
 def compared(kind, cpus, workers, truth, seed):
     """A comparison of two cells beside a serial one, turn by turn as gilcmp orders them; the judgement on the first."""
     machine = Machine(kind, seed)
-    job = SimpleNamespace(implementation="x", fine=True, batched=True)
+    job = SimpleNamespace(implementation="x", fine=True, batched=True, repeats=1)
     serial, cell, other = (RunningCell(job, strategies[name], 2) for name in ("serial", "threads", "processes"))
     rounds = orders([serial, cell, other], seed)
     for number in range(1, ROUNDS + 1):

@@ -123,7 +123,7 @@ def test_a_call_that_never_releases_needs_no_curve():
 
 def test_a_statement_of_a_size(capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["threshold", "zlib.crc32(data[:n])", "-s", "import zlib; data = bytes(10**8)", "--budget", "1s",
+        cli.main(["threshold", "zlib.crc32(data[:n])", "-s", "import zlib; data = bytes(10**7)", "--budget", "1s",
                   "--json", "-"])  # fmt: skip
     assert stop.value.code in (0, 3)
     assert json.loads(capsys.readouterr().out)["name"] == "zlib.crc32(data[:n])"
