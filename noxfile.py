@@ -59,9 +59,9 @@ def lint(session):
 
 @nox.session(default=False)
 def libraries(session):
-    """Use gilcmp with real libraries, and in a notebook, as data scientists do."""
+    """Use gilcmp as others do: an extension's author in C, Cython and pybind11, data scientists, in a notebook."""
     install(session, "libraries", ".")
-    session.run("pytest", "-q", "-n", "2", "tests/test_libraries.py", *session.posargs)
+    session.run("pytest", "-q", "-n", "2", "tests/test_libraries.py", "tests/test_extension.py", *session.posargs)
 
 
 @nox.session(default=False)
