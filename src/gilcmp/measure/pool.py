@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import signal
 import threading
@@ -28,6 +29,7 @@ LOOK_AT_WORKERS = 1.0  # seconds between two checks whether awaited workers are 
 
 STOPPED_TIMEOUT = 10.0  # seconds for which a worker may be stopped before it is ended
 
+TRIES, QUICK = 5, 0.01  # times that a light task is sent again while that takes longer than so many seconds
 LONG_SENDING = 0.1  # seconds that it may take to measure what sending tasks costs
 
 EMPTY_TASKS = 16  # by which the price of handing one over is measured
@@ -194,15 +196,22 @@ class Pool:
             while futures:
                 futures.pop().cancel()
 
-    def send(self, function: Callable[[Any], Any], task: Any, others: Sequence[Any]) -> tuple[float, Sample]:
+    def send(
+        self, function: Callable[[Any], Any], task: Any, others: Sequence[Any], *, light: bool
+    ) -> tuple[float, Sample]:
         """Measure the seconds to send a task and get its answer, besides doing it; and return its sample.
 
+        `light`: whether it has few bytes, so that a long time is the machine's, or the runner's first one.
         `others` are sent as well, a few at once, if that takes no time: what a runner needs for a whole list is no
         price of a single task.
         """
-        (sample,), start, end, _ = self.run(function, [task])
-        best = max(0, end - start - (sample.end - sample.start)) / 1e9
-        others = others[: SENT - 1]
+        best = math.inf
+        for _ in range(TRIES if light else 1):
+            (sample,), start, end, _ = self.run(function, [task])
+            best = min(best, max(0, end - start - (sample.end - sample.start)) / 1e9)
+            if best < QUICK:
+                break
+        others = others[: SENT - TRIES]
         if best * len(others) < LONG_SENDING and len(others) > 1:
             samples, start, end, _ = self.run(function, others)
             doing = sum(each.end - each.start for each in samples) / min(self.workers, usable_cpus())

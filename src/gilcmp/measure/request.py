@@ -21,7 +21,7 @@ MAX_TASKS = 10**7
 # Tasks of a user's that are handed over one by one in a round: each costs a pool some 0.1 ms, and a function
 # that takes nanoseconds would otherwise be handed over a million times.
 MAX_HANDED_OVER = 500
-SENT = 9  # calls, at most, by which a strategy's price of sending a task is measured
+SENT = 13  # calls, at most, by which a strategy's price of sending a task is measured
 ROUNDS = 8  # that calls are shared among, if the user allows only so many
 MAX_KERNEL_TASKS = 10_000  # handing over more takes longer than any round should
 

@@ -34,6 +34,7 @@ from gilcmp.saved.observation import Observation
 from gilcmp.saved.run import PoolStart, Run, Settings
 from gilcmp.show import words
 
+LIGHT = 100_000  # bytes of a task: it takes no time to send fewer
 SOON = 0.5  # seconds that sending may take whatever the budget is: a pass of each cell is always measured, if it can be
 LOOKED_AT = 0.02  # seconds, at least, for which the GIL is looked at while several workers run
 TURN = 0.1  # seconds into which the passes of a turn should fit where tasks are sent
@@ -279,7 +280,9 @@ class Session:
         function, tasks = job.round_work(sends=True, repeats=1)
         with self._failures_of(cell):
             self._called[id(job)] += SENT
-            seconds, sample = self._pools[cell.strategy.name, cell.workers].send(function, tasks[middling], tasks)
+            pool = self._pools[cell.strategy.name, cell.workers]
+            light = not job.sizes or job.sizes[middling] < LIGHT
+            seconds, sample = pool.send(function, tasks[middling], tasks, light=light)
             if sample.process == os.getpid() and not cell.strategy.isolated:
                 return None  # a runner of the user's whose workers are here
             return seconds, len(pickle.dumps(sample.part)) if cell.strategy.isolated else None
