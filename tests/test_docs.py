@@ -64,7 +64,7 @@ def prepared_command(command, folder, run, claims):
             words += ["--budget", "1s"]
         case "compare":
             words += ["--budget", "300ms"]
-            if ":" not in words[1] and "--size" not in words:
+            if ":" not in words[1] and not {"--size", "-s"} & set(words):
                 words += ["--size", "small"]  # the time goes into calibrating otherwise
     return ["-m", "gilcmp", *words]
 
