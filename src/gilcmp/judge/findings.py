@@ -20,7 +20,8 @@ def findings(cells: Sequence[Cell], environment: Environment) -> list[str]:
     if unsaid:
         starved = sum(cell.verdict.word == "starved" for cell in unsaid)
         sentences.append(
-            f"{len(unsaid)} of {len(cells)} cells have no clear answer ({starved} starved: other work took the "
+            f"{len(unsaid)} of {len(cells)} cells {'has' if len(unsaid) == 1 else 'have'} no clear answer "
+            f"({starved} starved: other work took the "
             "CPUs). A quieter machine or a longer budget would give one."
         )
     failed = {cell.error for cell in cells if cell.error}
