@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from gilcmp._version import __version__
 from gilcmp.base.files import replacing
-from gilcmp.probing.recording import BLOCKED, HOLDS, NOBODY, SPAN, Recording
+from gilcmp.probing.recording import AWAY, BLOCKED, HOLDS, NOBODY, SPAN, Recording
 
 WITH_GIL = ("holds the GIL", "waits for the GIL", "runs without the GIL", "", "does not hold the GIL")
 WITHOUT_GIL = ("attached", "stopped with the world", "runs detached", "", "detached")
@@ -187,7 +187,7 @@ def saved_spans(body: Any, about: Any) -> bytes:
             round(event["ts"] * 1000) + about["began"],
             round((event["ts"] + event["dur"]) * 1000) + about["began"],
             tracks[event["tid"]],
-            doings.get(event["name"], HOLDS),
+            doings.get(event["name"], AWAY),  # nothing was seen
         )
         for event in body["traceEvents"]
         if event["ph"] == "X"
