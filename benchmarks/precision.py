@@ -47,7 +47,7 @@ from rich.table import Table
 import gilcmp
 from gilcmp.measure.cpus import usable_cpus
 from gilcmp.probing.probe_result import OPEN
-from gilcmp.testing.assertions import release_gil
+from gilcmp.testing import release_gil
 
 CONSOLE = Console(width=140)
 ERRORS = Console(stderr=True)

@@ -21,7 +21,7 @@ from gilcmp import Estimate, Probe, Stall
 from gilcmp.base.calls import name_of
 from gilcmp.experiments.claim import count_down
 from gilcmp.judge.verdict import Verdict
-from gilcmp.testing.assertions import (
+from gilcmp.testing import (
     assert_import_keeps_gil_off,
     assert_max_stall,
     assert_releases_gil,

@@ -15,7 +15,7 @@ import gilcmp
 from conftest import made_up_run, observation, record
 from gilcmp.base.files import check_writable
 from gilcmp.saved.reading import ResultError
-from gilcmp.saved.run import from_json, load_run, save_run, to_json
+from gilcmp.saved.run import from_json, save_run, to_json
 
 
 def test_round_trip(run, tmp_path):
@@ -225,7 +225,7 @@ def test_saving_replaces_as_a_whole(run, tmp_path):
     path = tmp_path / "run.json"
     path.write_text("old")
     save_run(run, path)
-    assert load_run(path) == run
+    assert gilcmp.load(path).run == run
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
 
 
@@ -235,7 +235,7 @@ def test_a_file_that_nobody_else_may_read_stays_so(run, tmp_path):
     path.touch(mode=0o600)
     save_run(run, path)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert load_run(path) == run
+    assert gilcmp.load(path).run == run
 
 
 def test_what_a_link_points_to_is_replaced(run, tmp_path):
@@ -247,7 +247,7 @@ def test_what_a_link_points_to_is_replaced(run, tmp_path):
         pytest.skip("links are not allowed here")
     save_run(run, link)
     assert link.is_symlink()
-    assert load_run(real) == run
+    assert gilcmp.load(real).run == run
 
 
 def test_a_full_disk_leaves_the_old_file(run, tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ def probe(
     """Measure for how much of its time a statement holds the GIL, and how long it makes others wait."""
     from attrs import asdict, evolve
 
+    from gilcmp.base.calls import Statement
     from gilcmp.probing.probe import probe as measure
     from gilcmp.probing.probe_result import OPEN, probe_table
     from gilcmp.show.model import section
@@ -46,7 +47,10 @@ def probe(
     probes = []
     with measuring(output, quiet=True):
         # the function itself: another call in between would count as held
-        calls = {statement: getattr(made := called(statement, setup), "function", made) for statement in statements}
+        calls = {
+            statement: made.function if isinstance(made := called(statement, setup), Statement) else made
+            for statement in statements
+        }
         calls |= {name: imported_function(name) for name in functions}
         for name, call in calls.items():
             try:

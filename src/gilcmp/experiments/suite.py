@@ -69,7 +69,7 @@ def claims(
     budget = duration("budget", budget, 1, 1e5)
     scale = budget / sum(claim.seconds for claim in CLAIMS.values())
     where = environment()
-    name = where.python + "t" * where.free_threaded
+    name = where.build
     total = sum(claim.seconds * scale for claim in chosen) * (1 + len(pythons))
     done = 0.0
     latest = time.perf_counter() + total + SLACK

@@ -9,7 +9,7 @@ from functools import cached_property
 from attrs import frozen
 
 from gilcmp.judge.estimate import Estimate, median, serial_fraction
-from gilcmp.judge.verdict import Judgement, Situation, Verdict, judge, judge_serial, take_turns
+from gilcmp.judge.verdict import UNDECIDED, Judgement, Situation, Verdict, judge, judge_serial, take_turns
 from gilcmp.saved.observation import Observation
 from gilcmp.saved.run import CellRecord, PoolStart, Run
 
@@ -120,6 +120,11 @@ class Cell:
         if self.error and not self.rounds:
             return Verdict("not measured", self.error)
         return self._judgement.verdict
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it has a speed-up and an answer."""
+        return bool(self.speedup.n) and self.verdict.word not in UNDECIDED
 
     @cached_property
     def time(self) -> Estimate:

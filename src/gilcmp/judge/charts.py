@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import evolve, frozen
 
@@ -90,9 +90,7 @@ def overlaid_charts(runs: Sequence[tuple[str, Sequence[Cell]]], cpus: float) -> 
                 cell for cell in cells if cell.kernel == kernel and cell.strategy == "threads" and cell.speedup.n
             ]
             for implementation in dict.fromkeys(cell.implementation for cell in threads):
-                line = sorted(
-                    (cell for cell in threads if cell.implementation == implementation), key=lambda cell: cell.workers
-                )
+                line = _line(threads, implementation)
                 curve = _curve(f"{implementation}, {name}", line, look[implementation])
                 marks.append(evolve(curve, dash=DASHES[number % len(DASHES)]))
                 numbers |= {cell.workers for cell in line}
@@ -102,17 +100,14 @@ def overlaid_charts(runs: Sequence[tuple[str, Sequence[Cell]]], cpus: float) -> 
                 ]
         if len(numbers) < 2:
             continue
-        most = float(max(numbers))
-        ideal = tuple(sorted({1.0, min(most, cpus), most}))
-        marks.insert(0, Curve("ideal", ideal, tuple(min(n, cpus) for n in ideal), dash="dotted"))
         title = f"{kernel}: threads"
         charts.append(
             Chart(
                 title,
-                f"Line chart of the speed-up of {title} against 1 to {most:g} workers, in {len(runs)} runs.",
-                Axis("workers", log=most > MANY, ticks=tuple((float(n), str(n)) for n in sorted(numbers))),
+                f"Line chart of the speed-up of {title} against 1 to {max(numbers)} workers, in {len(runs)} runs.",
+                _workers_axis(numbers),
                 Axis("speed-up", low=0),
-                tuple(marks),
+                (_ideal(numbers, cpus), *marks),
                 table=Table(columns("implementation", "run", ">workers", "speed-up", "verdict"), tuple(rows), title),
             )
         )
@@ -126,14 +121,11 @@ def _speedups(
     look: dict[str, tuple[str, str]],
     cpus: float,
 ) -> Chart:
-    numbers = sorted({cell.workers for cell in cells})
-    most = float(numbers[-1])
-    # the ideal ends at the CPUs there are
-    corners = sorted({1.0, min(most, cpus), most})
-    marks = [Curve("ideal", tuple(corners), tuple(min(n, cpus) for n in corners), dash="dotted")]
+    numbers = {cell.workers for cell in cells}
+    marks = [_ideal(numbers, cpus)]
     rows = []
     for name in dict.fromkeys(cell.implementation for cell in cells):
-        line = sorted((cell for cell in cells if cell.implementation == name), key=lambda cell: cell.workers)
+        line = _line(cells, name)
         marks.append(_curve(name, line, look[name]))
         rows += [
             (name, str(cell.workers), words.number(cell.speedup.value), _interval(cell), cell.verdict.shown())
@@ -148,12 +140,29 @@ def _speedups(
     best_of_each = ", ".join(f"{mark.name} {max(mark.y):.2f}" for mark in marks if mark.marker)
     return Chart(
         title,
-        f"Line chart of the speed-up of {title} against 1 to {most:g} workers. Best: {best_of_each}.",
-        Axis("workers", log=most > MANY, ticks=tuple((float(n), str(n)) for n in numbers)),
+        f"Line chart of the speed-up of {title} against 1 to {max(numbers)} workers. Best: {best_of_each}.",
+        _workers_axis(numbers),
         Axis("speed-up", low=0, high=1.08 * highest),
         tuple(marks),
         table=Table(columns("implementation", ">workers", ">speed-up", "95 % interval", "verdict"), tuple(rows), title),
     )
+
+
+def _line(cells: Sequence[Cell], implementation: str) -> list[Cell]:
+    """Return the cells of an implementation by rising workers."""
+    return sorted((cell for cell in cells if cell.implementation == implementation), key=lambda cell: cell.workers)
+
+
+def _ideal(workers: Collection[int], cpus: float) -> Curve:
+    """Return the ideal speed-up for up to so many workers; it ends at the CPUs there are."""
+    most = float(max(workers))
+    corners = sorted({1.0, min(most, cpus), most})
+    return Curve("ideal", tuple(corners), tuple(min(n, cpus) for n in corners), dash="dotted")
+
+
+def _workers_axis(workers: Collection[int]) -> Axis:
+    ticks = tuple((float(n), str(n)) for n in sorted(workers))
+    return Axis("workers", log=max(workers) > MANY, ticks=ticks)
 
 
 def _curve(name: str, cells: Sequence[Cell], style: tuple[str, str]) -> Curve:

@@ -26,9 +26,9 @@ from gilcmp.judge.differences import (
 )
 from gilcmp.judge.estimate import CONFIDENCE, Estimate
 from gilcmp.judge.ratios import chance_below, holm, ratio_of_medians
-from gilcmp.judge.verdict import MIN_ROUNDS, UNDECIDED, ratio
+from gilcmp.judge.verdict import MIN_ROUNDS, ratio
 from gilcmp.saved.benchmark_files import is_benchmark_file, run_from_benchmarks
-from gilcmp.saved.kept import Kept, csv_text
+from gilcmp.saved.kept import Kept
 from gilcmp.saved.reading import parsed, read_text
 from gilcmp.saved.run import from_json
 from gilcmp.show.model import Section, section
@@ -99,10 +99,6 @@ class Diff(Kept):
                 section("", reading(run), *without_partner(self.names[0], run)),
             ]
         return sections
-
-    def to_csv(self) -> str:
-        """Return the cells as CSV; what has no partner is in it, with a note."""
-        return csv_text(self.records())
 
     def records(self) -> list[dict[str, object]]:
         """Return its cells, and what has no partner, with a note."""
@@ -302,9 +298,7 @@ def in_plain_python(compared: Sequence[tuple[str, Comparison]]) -> list[str]:
         threads = [
             cell.speedup
             for cell in comparison
-            if (cell.implementation, cell.strategy, cell.workers) == ("python", "threads", 2)
-            and cell.verdict.word not in UNDECIDED
-            and not math.isnan(cell.speedup.low)
+            if (cell.implementation, cell.strategy, cell.workers) == ("python", "threads", 2) and cell.is_clear
         ]
         if threads:
             mean = geometric_mean(threads)

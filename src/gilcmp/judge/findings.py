@@ -31,16 +31,11 @@ def findings(cells: Sequence[Cell], environment: Environment) -> list[str]:
     return sentences
 
 
-def _is_clear(cell: Cell) -> bool:
-    """Tell whether a cell has a speed-up and an answer."""
-    return bool(cell.speedup.n) and cell.verdict.word not in UNDECIDED
-
-
 def _at(cells: Sequence[Cell], implementation: str, strategy: str, workers: int) -> Cell | None:
     for cell in cells:
         key = (cell.implementation, cell.strategy.partition("-")[0], cell.workers)
         if key == (implementation, strategy, workers):
-            return cell if _is_clear(cell) else None
+            return cell if cell.is_clear else None
     return None
 
 
@@ -76,7 +71,7 @@ def _best(cells: Sequence[Cell]) -> list[str]:
         parallel = [
             cell for cell in cells if cell.implementation == implementation and cell.workers > 1 and not cell.error
         ]
-        clear = [cell for cell in parallel if _is_clear(cell)]
+        clear = [cell for cell in parallel if cell.is_clear]
         if not clear:
             continue
         best = max(clear, key=lambda cell: cell.speedup.value)

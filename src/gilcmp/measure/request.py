@@ -101,12 +101,16 @@ class Request:
     blas_threads: int | None = None
 
     @property
+    def n_cells(self) -> int:
+        """How many cells each implementation has."""
+        return 1 + len(self.strategies) * len(self.workers)
+
+    @property
     def most_handed(self) -> int:
         """How many tasks of a user's a round hands over at most."""
         if self.max_calls is None:
             return MAX_HANDED_OVER
-        cells = 1 + len(self.strategies) * len(self.workers)
-        return min(MAX_HANDED_OVER, self.max_calls // (2 * cells * ROUNDS))
+        return min(MAX_HANDED_OVER, self.max_calls // (2 * self.n_cells * ROUNDS))
 
     @classmethod
     def of(
@@ -179,11 +183,10 @@ class Request:
         """Raise ValueError where fewer calls are allowed than one pass in each cell takes."""
         if self.max_calls is None:
             return
-        cells = 1 + len(self.strategies) * len(self.workers)
         sent = SENT * sum(strategy.sends for strategy in self.strategies)
         for work in self.works:
             n = len(work.tasks or ()) or self.n_tasks if isinstance(work, FunctionWork) else 0
-            needed = (2 + 2 * cells) * n + sent
+            needed = (2 + 2 * self.n_cells) * n + sent
             if self.max_calls < needed:
                 raise ValueError(f"max_calls must allow a pass in each cell, at least {needed}, got {self.max_calls}")
 

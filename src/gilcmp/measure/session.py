@@ -350,8 +350,9 @@ class Session:
         except Exception as error:
             error.add_note(f"gilcmp: found in the cell {cell.name}")
             raise
-        if not cell.job.batched and cell.job.differs(parts):
-            self._notes.append(f"{cell.name}: the answers differ from those of the first serial pass")
+        other = f"{cell.name}: the answers differ from those of the first serial pass"
+        if other not in self._notes and not cell.job.batched and cell.job.differs(parts):
+            self._notes.append(other)
         here = all(sample.process == os.getpid() for sample in samples)
         apart = cell.strategy.isolated or cell.strategy.coroutines
         cell.shares_gil = here and not apart and self._environment.gil_enabled

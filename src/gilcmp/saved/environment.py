@@ -83,9 +83,14 @@ class Environment:
         return float(min(self.cpus_allowed, self.cpu_quota or math.inf))
 
     @property
+    def build(self) -> str:
+        """Its version, with a t where it is a free-threaded build."""
+        return self.python + "t" * self.free_threaded
+
+    @property
     def python_name(self) -> str:
-        """Its version, with a t where it is a free-threaded build, and with its GIL where that is on nevertheless."""
-        return self.python + "t" * self.free_threaded + " with its GIL on" * (self.free_threaded and self.gil_enabled)
+        """Its build, and with its GIL where that is on although it need not be."""
+        return self.build + " with its GIL on" * (self.free_threaded and self.gil_enabled)
 
     @property
     def interpreter(self) -> str:

@@ -12,7 +12,7 @@ from gilcmp.base.checks import between
 from gilcmp.base.files import replace_file
 from gilcmp.saved.environment import Environment
 from gilcmp.saved.observation import SECONDS_MAX, Observation, TaskSpan
-from gilcmp.saved.reading import ResultError, parsed, read_text, shortened, structured, to_plain
+from gilcmp.saved.reading import ResultError, parsed, shortened, structured, to_plain
 
 FORMAT = "gilcmp run"
 
@@ -220,11 +220,6 @@ def from_json(text: str, source: str) -> Run:
         )
     run: Run = structured(body, Run, "run", source)
     return run
-
-
-def load_run(path: str | os.PathLike[str]) -> Run:
-    """Read a saved run; ResultError says what is wrong with a file, OSError why it cannot be read."""
-    return from_json(read_text(path), os.fspath(path))
 
 
 def save_run(run: Run, path: str | os.PathLike[str]) -> None:

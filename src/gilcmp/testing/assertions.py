@@ -23,16 +23,7 @@ from gilcmp.probing.probe import BIAS, LOST, MIN_SAMPLES, SHARED_PACE, pace_here
 from gilcmp.probing.probe_result import Probe
 from gilcmp.show import words
 from gilcmp.testing import busy
-from gilcmp.watch._gil import Sampler, hold_gil, now, release_gil
-
-__all__ = [
-    "Watched",
-    "assert_import_keeps_gil_off",
-    "assert_max_stall",
-    "assert_releases_gil",
-    "hold_gil",
-    "release_gil",
-]
+from gilcmp.watch._gil import Sampler, now
 
 OnBusy = Literal["skip", "fail", "xfail"]
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gilcmp.testing import BUSY_CHOICES
+
 if TYPE_CHECKING:
     from gilcmp.judge.cell import Cell
     from gilcmp.judge.comparison import Comparison
@@ -31,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what to do on a machine that is too busy to say."""
     parser.getgroup("gilcmp").addoption(
         "--gil-busy",
-        choices=("skip", "fail", "xfail"),
+        choices=BUSY_CHOICES,
         default="skip",
         help="what gilcmp's assertions and marker do where the machine is too busy to say (default: skip)",
     )
@@ -172,7 +174,7 @@ def _asked(marker: pytest.Mark) -> dict[str, Any]:
     at_least, on_busy = asked["at_least"], asked["on_busy"]
     if not isinstance(at_least, int | float) or not 0 <= at_least <= 1:
         raise pytest.UsageError(f"releases_gil: at_least must be from 0 to 1, got {at_least!r}")
-    if on_busy not in (None, "skip", "fail", "xfail"):
+    if on_busy not in (None, *BUSY_CHOICES):
         raise pytest.UsageError(f"releases_gil: on_busy must be skip, fail or xfail, got {on_busy!r}")
     return asked
 
