@@ -27,6 +27,7 @@ import tasks
 from conftest import observation
 from gilcmp import kernels
 from gilcmp.judge.verdict import MIN_ROUNDS
+from gilcmp.measure.executors import process_opener
 from gilcmp.measure.jobs import Job, make_jobs
 from gilcmp.measure.request import KernelWork, implementation_names
 from gilcmp.measure.running import RunningCell, note
@@ -555,9 +556,29 @@ def test_numpys_blas_keeps_to_one_thread_meanwhile():
     before = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
     with compare_module.few_blas_threads(1):
         during = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
-        assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
     assert during == [1] * len(before)
     assert [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"] == before
+
+
+def blas_threads_of_a_worker(_):
+    import threadpoolctl
+
+    np.dot(np.ones(3), np.ones(3))
+    threads = {library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"}
+    return threads, os.environ.get("OPENBLAS_NUM_THREADS")
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_the_blas_of_worker_processes_is_kept_to_a_limit_and_the_environment_here_left_alone(method):
+    """A thread that starts a program reads the environment: one that changed meanwhile was an EFAULT of its exec."""
+    before = dict(os.environ)
+    with compare_module.few_blas_threads(1):
+        assert dict(os.environ) == before
+        with process_opener(method)(1) as pool:
+            threads, told = pool.submit(blas_threads_of_a_worker, None).result(60)
+    assert threads <= {1}
+    assert told == "1"
+    assert dict(os.environ) == before
 
 
 # ---- scripts of users ----

@@ -196,6 +196,8 @@ def test_a_threshold_that_is_interrupted_at_once_is_kept_as_well(monkeypatch, tm
     assert "interrupted" in str(kept)
     from gilcmp.cli import main as cli
 
+    # left behind by another test, a thread that would keep the interpreter makes it exit at once
+    monkeypatch.setattr(os, "_exit", sys.exit)
     with pytest.raises(SystemExit) as stop:
         cli.main(["threshold", "dot", "--json", str(tmp_path / "t.json")])
     assert stop.value.code == 130

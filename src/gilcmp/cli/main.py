@@ -45,12 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # `timeline`: a user's program, whose errors and exits must not be taken for gilcmp's
         code()
         sys.exit(0)
-    if code == INTERRUPTED and threading.active_count() > 1:
+    if code == INTERRUPTED and _is_kept_alive():
         # A thread that is in the middle of a long task cannot be stopped, but the process can exit without it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_kept_alive() -> bool:
+    """Whether the interpreter would wait for another thread at its exit."""
+    others = (thread for thread in threading.enumerate() if thread is not threading.current_thread())
+    return any(not thread.daemon for thread in others)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

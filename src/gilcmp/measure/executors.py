@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from gilcmp.measure.placement import settle, settle_from
 from gilcmp.measure.runners import Runner
+from gilcmp.measure.steady import blas_limit, keep_blas_to
 
 ExecutorFactory: TypeAlias = "Callable[[int], Executor | Runner]"
 
@@ -129,8 +130,9 @@ def open_threads(workers: int) -> Executor:
     return pool
 
 
-def _start_worker(ready: Any) -> None:
+def _start_worker(ready: Any, blas_threads: int | None) -> None:
     """Make a process ready for tasks: deaf to Ctrl-C (the parent ends it), and never outliving the parent."""
+    keep_blas_to(blas_threads)
     with contextlib.suppress(ValueError):  # only a main thread may set handlers, and only it gets the signal
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -149,9 +151,8 @@ def process_opener(start_method: str | None) -> ExecutorFactory:
 
     def open_processes(workers: int) -> Executor:
         context = multiprocessing.get_context(start_method)
-        return ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_start_worker, initargs=(context.Barrier(workers),)
-        )
+        prepared = context.Barrier(workers), blas_limit()
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=prepared)
 
     return open_processes
 
