@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,8 +30,8 @@ def call(capsys, *arguments):
     return stop.value.code, captured.out, captured.err
 
 
-def process(*arguments, **options):
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}  # noqa: PTH120
+def process(*arguments, env=None, **options):
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__), **(env or {})}  # noqa: PTH120
     return subprocess.run(
         [sys.executable, "-m", "gilcmp", *arguments],
         capture_output=True, text=True, timeout=100, check=False, env=environment, **options,
@@ -39,7 +40,7 @@ def process(*arguments, **options):
 
 def test_compare_shows_a_table_and_saves(capsys, tmp_path):
     path = tmp_path / "run.json"
-    code, out, err = call(capsys, "compare", "count", "pi", *QUICK, "-o", str(path))
+    code, out, err = call(capsys, "compare", "count", "pi", *QUICK, "--details", "-o", str(path))
     assert code in (0, 3)
     assert err == ""
     assert "count, size 10,000" in out
@@ -201,10 +202,36 @@ def test_version_and_help(capsys):
         assert "Usage: gilcmp" in out
 
 
-def test_no_command_shows_the_help(capsys):
+def test_no_command_shows_what_to_do_first(capsys):
     code, out, err = call(capsys)
-    assert code == 2
-    assert "Usage: gilcmp" in out + err
+    assert (code, err) == (0, "")
+    assert "Start here:\n  gilcmp compare" in out
+    assert max(map(len, out.splitlines())) <= 60
+    for command in re.findall(r"^  gilcmp (\w+)", out, re.MULTILINE):
+        assert command in cli.cli.commands
+
+
+@pytest.mark.parametrize("command", sorted(cli.cli.commands))
+def test_help_has_an_example_and_breaks_no_word_at_60_columns(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = call(capsys, command, "--help")[1]
+    monkeypatch.setenv("COLUMNS", "140")
+    wide = call(capsys, command, "--help")[1]
+    assert narrow.split("Options:")[1].split() == wide.split("Options:")[1].split()
+    assert f"Example:\n    gilcmp {command}" in wide
+
+
+def test_the_shell_completes_commands():
+    done = process(env={"_GILCMP_COMPLETE": "bash_complete", "COMP_WORDS": "gilcmp th", "COMP_CWORD": "1"})
+    assert done.stdout == "plain,threshold\n"
+
+
+def test_compare_fits_on_a_screen(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = call(capsys, "compare", "count", "pi", *QUICK)
+    assert (code in (0, 3), err) == (True, "")
+    assert len(out.splitlines()) < 24
+    assert "--details" in out
 
 
 def test_list(capsys):
@@ -246,7 +273,7 @@ def test_a_full_disk_at_the_end_keeps_the_run_elsewhere(capsys, tmp_path, monkey
     monkeypatch.setattr(gilcmp.Comparison, "save", full)
     code, out, err = call(capsys, "compare", "count", "--strategy", "threads", *QUICK, "-o", str(target))
     assert code == 2
-    assert "count, size 10,000" in out, "the table is shown all the same"
+    assert "--details" in out, "the result is shown all the same"
     assert "No space left" in err
     (kept,) = spare.iterdir()
     assert str(kept) in err
@@ -331,7 +358,7 @@ def test_a_terminal_gets_a_progress_bar_and_quiet_does_not():
         os.close(main)
         assert child.wait(timeout=60) in (0, 3)
         assert (b"s left" in shown) is not quiet
-        assert b"cython_nogil" in shown
+        assert b"--details" in shown
 
 
 def test_what_is_kept_elsewhere_follows_no_link_and_has_no_name_that_can_be_guessed(tmp_path, monkeypatch, capsys):

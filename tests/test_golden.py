@@ -19,6 +19,7 @@ from gilcmp.reporting.sections import report_sections
 from gilcmp.saved.environment import Environment
 from gilcmp.saved.observation import TaskSpan
 from gilcmp.saved.run import PoolStart
+from gilcmp.show.text import plain as plain_text
 
 GOLDEN = Path(__file__).parent / "golden"
 NUMBERS = range(1, 13)
@@ -121,6 +122,7 @@ def everything(runs):
     ]
     return {
         "comparisons.txt": "\n\n".join(f"{comparison!r}\n{comparison}" for comparison in runs),
+        "overviews.txt": "\n\n".join(plain_text(result.overview()) for result in (*runs, difference)),
         "cells.jsonl": lines(figures(cell) for cell in first),
         "sections.jsonl": lines(asdict(part) for found in (first, second, difference) for part in found.sections()),
         "report.jsonl": lines(asdict(part) for part in parts),

@@ -77,7 +77,7 @@ def test_its_figures_are_written_as_csv_and_markdown(tmp_path, result):
     rows = list(csv.DictReader(result.to_csv().splitlines()))
     assert rows
     assert not any("nan" in value for row in rows for value in row.values())
-    assert result.to_markdown().startswith(("#", "|", "pi", "1 ", "0 ", "run"))
+    assert result.to_markdown().startswith(("#", "|", "pi", "1 ", "0 ", "run", "f: 2 threads"))
     if not isinstance(result, Comparison):
         result.save(tmp_path / "it.csv")
         result.save(tmp_path / "it.md")

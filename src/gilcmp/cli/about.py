@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import click
 
-from gilcmp.cli.arguments import json_option, need_writable
+from gilcmp.cli.arguments import example, json_option, need_writable
 from gilcmp.cli.output import show, write_json
 
 
-@click.command("list", short_help="List kernels, implementations and strategies.")
+@click.command(
+    "list", short_help="List kernels, implementations, strategies and claims.", epilog=example("gilcmp list")
+)
 @json_option
 def list_(output: str | None) -> int:
-    """List kernels, implementations and strategies, and why one is not available."""
+    """List kernels, implementations, strategies and claims, and why one is not available."""
     from gilcmp.compute.kernel import ALL_SOURCES, unavailable
     from gilcmp.compute.registry import kernels
+    from gilcmp.experiments.suite import CLAIMS
     from gilcmp.measure.strategies import strategies
 
     need_writable(output)
@@ -37,6 +40,7 @@ def list_(output: str | None) -> int:
                 strategy.name: {"summary": strategy.summary, "unavailable": strategy.unavailable}
                 for strategy in strategies.values()
             },
+            "claims": {claim.name: claim.sentence for claim in CLAIMS.values()},
         }
         return write_json(data, output)
     from gilcmp.show.model import pairs, section
@@ -52,12 +56,13 @@ def list_(output: str | None) -> int:
             (strategy.name, f"not available: {strategy.unavailable}" if strategy.unavailable else strategy.summary)
             for strategy in strategies.values()
         ],
+        "claims": [(claim.name, claim.sentence) for claim in CLAIMS.values()],
     }
     show([section(title, pairs(rows, indent=2)) for title, rows in lists.items()])
     return 0
 
 
-@click.command(short_help="Show what would be measured on: interpreter, GIL, CPUs.")
+@click.command(short_help="Show what would be measured on: interpreter, GIL, CPUs.", epilog=example("gilcmp env"))
 @json_option
 def env(output: str | None) -> int:
     """Show what would be measured on: interpreter, GIL, build, CPUs that may really be used."""

@@ -20,7 +20,13 @@ _ParamType: Any = click.ParamType
 
 
 json_option = click.option("--json", "output", metavar="FILE", help="As JSON; -: to standard output.")
+details_option = click.option("--details", is_flag=True, help="Show all figures, not only one screen of them.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+
+
+def example(command: str) -> str:
+    """Return what stands below a command's help: an example on a line of its own."""
+    return f"\b\nExample:\n  {command}"
 
 
 class Duration(_ParamType):

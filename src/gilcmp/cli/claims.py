@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -9,21 +11,30 @@ import click
 from gilcmp.cli.arguments import (
     Duration,
     called,
+    details_option,
+    example,
     find_interpreters,
     hint,
     json_option,
     need_writable,
     quiet_option,
 )
-from gilcmp.cli.output import complain, failed, measuring, save, show, write_json
+from gilcmp.cli.output import complain, failed, measuring, save, show, show_result, write_json
+
+MORE = ("All figures: --details; one claim: gilcmp claims NAME, as a script: --code",)
 
 
-@click.command(short_help="Test what people are told about the GIL, by experiments.")
+@click.command(
+    short_help="Test what people are told about the GIL, by experiments.",
+    epilog=example("gilcmp claims cpu-threads io-threads"),
+)
 @click.argument("names", nargs=-1, metavar="[CLAIM ...]")
 @click.option("--budget", type=Duration(), default=85.0, help="Time for all claims together, default: 85s.")
 @click.option("--python", "pythons", multiple=True, metavar="PYTHON", help="Another interpreter; repeatable.")
 @click.option("--expect", metavar="FILE", help='TOML such as cpu-threads = "confirmed"; exit code 1 if one differs.')
 @click.option("-o", "--output", "--json", "output", metavar="FILE", help="Save as JSON; -: to standard output.")
+@click.option("--code", is_flag=True, help="Test nothing: print each as a short script to run and to change.")
+@details_option
 @quiet_option
 def claims(
     names: tuple[str, ...],
@@ -31,15 +42,23 @@ def claims(
     pythons: tuple[str, ...],
     expect: str | None,
     output: str | None,
+    code: bool,
+    details: bool,
     quiet: bool,
 ) -> int:
-    """Test what people are told about the GIL, by experiments on this machine. Without arguments: all of it."""
+    """Test what people are told about the GIL, by experiments on this machine. Without arguments: all of it.
+
+    The claims: one-at-a-time, cpu-threads, contention, io-threads, asyncio-io, processes, native-release,
+    release-threshold, refcounts, convoy, stalls, free-threading, subinterpreters.
+    """
     from gilcmp.experiments.results import Claims
     from gilcmp.experiments.suite import CLAIMS, read_expected
     from gilcmp.experiments.suite import claims as measure
     from gilcmp.measure.machine import environment
     from gilcmp.saved.reading import ResultError
 
+    if code:
+        return _print_code(names)
     to_stdout = output == "-"
     need_writable(output)
     try:
@@ -47,33 +66,60 @@ def claims(
     except (ResultError, OSError) as error:
         raise click.UsageError(str(error)) from None
     others = find_interpreters(pythons)[1:] if pythons else []
-    code = 0
+    exit_code = 0
     with measuring(output, quiet=quiet) as progress:
         try:
-            results = measure(names or None, budget=budget, pythons=others, progress=progress)
+            results = measure(
+                names or None, budget=budget, pythons=others, progress=progress, finished=_filling(progress)
+            )
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         except KeyboardInterrupt as error:
-            code, results = failed(error), getattr(error, "claims", Claims((), environment()))
+            exit_code, results = failed(error), getattr(error, "claims", Claims((), environment()))
     if to_stdout:
         click.echo(results.to_json(), nl=False)
     else:
-        show(results.sections())
+        show_result(results, details=details, further=MORE if len(results) > 1 else ())
     if output is not None and not to_stdout:
-        code = save(results.save, output) or code
+        exit_code = save(results.save, output) or exit_code
     here = {result.name: result.verdict.word for result in reversed(results)}
     for name in expected.keys() & here.keys():
         if here[name] != expected[name]:
             click.echo(f"gilcmp: {name} is {here[name]}, expected {expected[name]}", err=True)
-            code = code or 1
+            exit_code = exit_code or 1
     missing = [name for name in expected if name not in here and (not names or name in names)]
-    if missing and code == 0:
+    if missing and exit_code == 0:
         click.echo(f"gilcmp: not tested: {', '.join(name for name in CLAIMS if name in missing)}", err=True)
-        code = 1
-    return code
+        exit_code = 1
+    return exit_code
 
 
-@click.command(short_help="Find from which size of a call releasing the GIL pays.")
+def _filling(progress: Any) -> Callable[[Any], None] | None:
+    """Return what shows the claims that are through, where there is a progress bar."""
+    if progress is None:
+        return None
+    return lambda results: progress.fill(results.overview if len(results) > 1 else lambda _: results.sections()[:1])
+
+
+def _print_code(names: tuple[str, ...]) -> int:
+    """Print claims as scripts, with what they show and what they do not."""
+    from gilcmp.experiments.suite import chosen_claims
+
+    try:
+        wanted = chosen_claims(names or None)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    for number, claim in enumerate(wanted):
+        about = (claim.sentence, f"Why: {claim.why}", f"What this does not say: {claim.unsaid}")
+        text = "\n#\n".join(textwrap.fill(part, 88, initial_indent="# ", subsequent_indent="# ") for part in about)
+        click.echo("\n\n" * (number > 0) + f"{text}\n\n{claim.code}", nl=False)
+    return 0
+
+
+@click.command(
+    short_help="Find from which size of a call releasing the GIL pays.",
+    epilog=example('gilcmp threshold "zlib.crc32(data[:n])" -s "import zlib; data = bytes(10**8)"'),
+)
 @click.argument("work", metavar="KERNEL | PACKAGE.MODULE:FUNCTION | STATEMENT")
 @click.option("-s", "--setup", multiple=True, metavar="CODE", help="Run once before, for a statement; repeatable.")
 @click.option("--holds", metavar="WORK", help="A function, or statement, that does the same and keeps the GIL.")
@@ -90,10 +136,7 @@ def threshold(
     output: str | None,
     quiet: bool,
 ) -> int:
-    """Find from which size of a call releasing the GIL pays: of a kernel, of function(size), of a statement with n.
-
-    Such as: gilcmp threshold "f(data[:n])" -s "from mine import f; data = bytes(10**8)"
-    """
+    """Find from which size of a call releasing the GIL pays: of a kernel, of function(size), of a statement with n."""
     from attrs import asdict
 
     from gilcmp.probing.threshold import threshold as measure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,28 @@ from gilcmp.cli.arguments import (
     Duration,
     Names,
     called,
+    details_option,
+    example,
     find_interpreters,
     need_writable,
     quiet_option,
 )
-from gilcmp.cli.output import failed, measuring, save, show
+from gilcmp.cli.output import failed, measuring, save, show, show_result
 
 # The kernels of a comparison without arguments: compute-bound, numeric and not. Both are chains of dependent steps,
 # so that two hardware threads of one core hardly get in each other's way (pi, say, is limited by the multiplier).
 DEFAULT_KERNELS = ("mandelbrot", "levenshtein")
 DEFAULT_BUDGET = 30.0
+MORE = (
+    "All cells, with more figures: --details. In one file to send: -o run.json, gilcmp report run.json -o report.html",
+    'Your code next: gilcmp probe "f(x)" -s "from mine import f, x"; gilcmp compare mine:f; gilcmp claims',
+)
 
 
-@click.command(short_help="Run kernels or a function of your own under each strategy.")
+@click.command(
+    short_help="Run kernels or a function of your own under each strategy.",
+    epilog=example("gilcmp compare mandelbrot --workers 1,2 --budget 10s"),
+)
 @click.argument("work", nargs=-1, metavar="[KERNEL ... | PACKAGE.MODULE:FUNCTION ... | STATEMENT ...]")
 @click.option("-s", "--setup", multiple=True, metavar="CODE", help="Run once before, for statements; repeatable.")
 @click.option("--impl", "implementations", type=Names(), multiple=True, help="Implementations, default: all.")
@@ -45,7 +54,7 @@ DEFAULT_BUDGET = 30.0
 @click.option("--max-calls", type=click.IntRange(1), help="Call a function so often at most, in all cells together.")
 @click.option("--blas-threads", type=click.IntRange(1, 4096), help="Threads of BLAS; default: 1 for kernels.")
 @click.option("--budget", type=Duration(), default=DEFAULT_BUDGET, help="Time for it all, default: 30s.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the inputs, default: 0.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the inputs, default: 0.")
 @click.option("-o", "--output", "--json", "output", metavar="FILE", help="Save the run; -: to standard output.")
 @click.option(
     "--python",
@@ -54,6 +63,7 @@ DEFAULT_BUDGET = 30.0
     metavar="PYTHON",
     help="Another interpreter to compare in, round by round beside this one; repeatable.",
 )
+@details_option
 @quiet_option
 def compare(
     work: tuple[str, ...],
@@ -69,6 +79,7 @@ def compare(
     seed: int,
     output: str | None,
     pythons: tuple[str, ...],
+    details: bool,
     quiet: bool,
 ) -> int:
     """Compare kernels, or a function of your own, under each strategy.
@@ -95,7 +106,9 @@ def compare(
     if pythons and (setup or not all(word.isidentifier() or re.fullmatch(NAMED, word) for word in work)):
         raise click.UsageError("other interpreters compare kernels and package.module:function, no statements")
     if pythons:
-        return _compare_pythons(list(work or DEFAULT_KERNELS), pythons, budget, settings, output, quiet=quiet)
+        return _compare_pythons(
+            list(work or DEFAULT_KERNELS), pythons, budget, settings, output, details=details, quiet=quiet
+        )
     with measuring(output, quiet=quiet) as progress:
         subject: Any = list(work or DEFAULT_KERNELS)
         if setup or not all(word.isidentifier() for word in work):
@@ -110,12 +123,15 @@ def compare(
         except (ValueError, TypeError) as error:
             raise click.UsageError(str(error)) from None
         failure: BaseException | None = None
+        if progress is not None:
+            progress.fill(lambda width: session.comparison().overview(width)[:-1])  # what is final: the tables
+            _warn_of_neighbours(budget, progress)
         try:
             result = _measure(session)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             failure, result = error, session.comparison()
     if result.cells or failure is None:
-        _show_run(result, to_stdout=to_stdout)
+        _show_run(result, to_stdout=to_stdout, details=details, further=MORE if not work else MORE[:1])
     code = 0 if failure is None else failed(failure)
     if result.cells and output is not None and not to_stdout:
         code = save(result.save, output) or code
@@ -130,10 +146,11 @@ def _compare_pythons(
     settings: dict[str, Any],
     output: str | None,
     *,
+    details: bool,
     quiet: bool,
 ) -> int:
     """Compare in several interpreters, show one table, save a file for each."""
-    from gilcmp.measure.pythons import PythonError, compare_pythons, python_sections
+    from gilcmp.measure.pythons import PythonError, compare_pythons, python_overview, python_sections
     from gilcmp.saved.run import to_json
 
     code = 0
@@ -149,7 +166,9 @@ def _compare_pythons(
     if output == "-":
         click.echo(json.dumps([json.loads(to_json(comparison.run)) for _, comparison in comparisons], indent=1))
     elif comparisons:
-        show(python_sections(comparisons))
+        show(python_sections(comparisons) if details else python_overview(comparisons))
+        if not details:
+            click.echo(MORE[0])
     if output not in (None, "-"):
         target = Path(str(output))
         for python, comparison in comparisons:
@@ -177,10 +196,22 @@ def _measure(session: Any) -> Any:
     return session.measure()
 
 
-def _show_run(result: Any, *, to_stdout: bool) -> None:
+def _warn_of_neighbours(budget: float, progress: Any) -> None:
+    """Say before it is measured if others have the CPUs, where that takes no time to speak of."""
+    from gilcmp.measure.cpus import usable_cpus
+    from gilcmp.measure.neighbours import LOOK, busy_neighbours, warning
+
+    if budget < 10 * LOOK:
+        return
+    told = warning(busy_neighbours(), usable_cpus())
+    if told:
+        progress.say(told)
+
+
+def _show_run(result: Any, *, to_stdout: bool, details: bool, further: Sequence[str]) -> None:
     if to_stdout:
         from gilcmp.saved.run import to_json
 
         click.echo(to_json(result.run), nl=False)
         return
-    show(result.sections())
+    show_result(result, details=details, further=further)

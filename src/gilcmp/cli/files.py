@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from gilcmp.cli.arguments import need_writable
-from gilcmp.cli.output import show
+from gilcmp.cli.arguments import details_option, example, need_writable
+from gilcmp.cli.output import show_result
 
 
-@click.command(short_help="Lay saved runs side by side.")
+@click.command(
+    short_help="Lay saved runs side by side.", epilog=example("gilcmp diff laptop.json server.json --fail-below 0.95")
+)
 @click.argument("files", nargs=-1, metavar="A.json B.json [C.json ...]")
 @click.option(
     "--format",
@@ -23,7 +25,8 @@ from gilcmp.cli.output import show
     metavar="RATIO",
     help="Exit code 1 when a cell surely does less than so much of the first run's work per second, or speed-up.",
 )
-def diff(files: tuple[str, ...], form: str, fail_below: float | None) -> int:
+@details_option
+def diff(files: tuple[str, ...], form: str, fail_below: float | None, details: bool) -> int:
     """Lay saved runs side by side: what differs between the machines, and how each cell compares with the first run."""
     from gilcmp.judge.diff import diff as lay_side_by_side
     from gilcmp.judge.differences import key_name
@@ -36,7 +39,7 @@ def diff(files: tuple[str, ...], form: str, fail_below: float | None) -> int:
     if difference is None:
         raise click.UsageError("nothing to compare: give at least two saved runs")
     if form == "table":
-        show(difference.sections())
+        show_result(difference, details=details, further=["All cells and what differs between the machines: --details"])
     else:
         write = {"markdown": difference.to_markdown, "csv": difference.to_csv, "json": difference.to_json}[form]
         click.echo(write(), nl=False)
@@ -46,7 +49,10 @@ def diff(files: tuple[str, ...], form: str, fail_below: float | None) -> int:
     return 1 if worse else 0
 
 
-@click.command(short_help="Put saved runs, claims and probes into one HTML file.")
+@click.command(
+    short_help="Put saved runs, claims and probes into one HTML file.",
+    epilog=example("gilcmp report run.json claims.json -o report.html"),
+)
 @click.argument("files", nargs=-1, metavar="FILE.json ...")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The report, one HTML file; -: to standard output.")
 def report(files: tuple[str, ...], output: str) -> None:

@@ -59,15 +59,37 @@ def _is_kept_alive() -> bool:
     return any(not thread.daemon for thread in others)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+FIRST_STEPS = """\
+gilcmp measures what the GIL costs and what releasing it
+buys, on this machine and this Python.
+
+Start here:
+  gilcmp compare            what threads and processes do
+                            for ready-made work, in 30 s
+  gilcmp claims             what people say about the GIL,
+                            tested here, in 85 s
+Your own code:
+  gilcmp probe "f(x)" -s "from mine import f, x"
+                            does this call release the GIL?
+  gilcmp compare mine:f     do threads or processes help?
+  gilcmp timeline script.py
+                            which thread holds the GIL?
+
+All commands: gilcmp --help; one: gilcmp COMMAND --help"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, prog_name="gilcmp", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Measure what the GIL costs and what releasing it buys, on this machine and this Python."""
     if os.environ.get("GILCMP_ISA"):  # report a wrong value before anything is measured
         try:
             importlib.import_module("gilcmp._kernels")
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+    if context.invoked_subcommand is None:
+        click.echo(FIRST_STEPS)
 
 
 for command in (compare, probe, claims, threshold, atlas, timeline, diff, report, list_, env):

@@ -26,6 +26,20 @@ def show(sections: Sequence[Section], *, stderr: bool = False) -> None:
     text.show(sections, stderr=stderr)
 
 
+def show_result(result: Any, *, details: bool, further: Sequence[str] = ()) -> None:
+    """Show a result on one screen, with what may be asked next, or all of it."""
+    from gilcmp.show import text
+    from gilcmp.show.model import Sentence
+
+    if details:
+        return show(result.sections())
+    sections = list(result.overview(text.terminal_width()))
+    last = sections.pop()
+    told = tuple(Sentence(line, "dim") for line in further)
+    show([*sections, Section(last.title, (*last.parts, *told))])
+    return None
+
+
 @contextlib.contextmanager
 def measuring(output: str | None, *, quiet: bool) -> Iterator[Any]:
     """Show the progress; where standard output is for the results, measured code prints to standard error."""

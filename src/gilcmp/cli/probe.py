@@ -7,16 +7,21 @@ import click
 from gilcmp.cli.arguments import (
     Duration,
     called,
+    details_option,
+    example,
     hint,
     imported_function,
     json_option,
     need_writable,
     quiet_option,
 )
-from gilcmp.cli.output import complain, failed, measuring, show, write_json
+from gilcmp.cli.output import complain, failed, measuring, show, show_result, write_json
 
 
-@click.command(short_help="Measure for how much of its time a statement holds the GIL.")
+@click.command(
+    short_help="Measure for how much of its time a statement holds the GIL.",
+    epilog=example('gilcmp probe "zlib.compress(data)" -s "import zlib; data = bytes(10**7)"'),
+)
 @click.argument("statements", nargs=-1, metavar="STATEMENT ...")
 @click.option("-s", "--setup", multiple=True, metavar="CODE", help="Run once before, as in timeit; repeatable.")
 @click.option("-m", "functions", multiple=True, metavar="PKG.MOD:FUNC", help="Probe a function without arguments.")
@@ -78,13 +83,16 @@ def _need_budget(budget: float) -> None:
         raise click.UsageError(f"--budget must be from 10ms to 1 hour, got {budget} s")
 
 
-@click.command()
+@click.command(epilog=example("gilcmp atlas numpy --json numpy.json"))
 @click.argument("sources", nargs=-1, metavar="[stdlib | numpy | FILE.toml] ...")
 @click.option("--budget", type=Duration(), default=0.3, help="Time for each statement, default: 300ms.")
 @json_option
 @click.option("--markdown", is_flag=True, help="As Markdown, for documents.")
+@details_option
 @quiet_option
-def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown: bool, quiet: bool) -> int:
+def atlas(
+    sources: tuple[str, ...], budget: float, output: str | None, markdown: bool, details: bool, quiet: bool
+) -> int:
     """Probe lists of statements: which of them release the GIL. Without arguments: the standard library."""
     from attrs import asdict
 
@@ -117,5 +125,5 @@ def atlas(sources: tuple[str, ...], budget: float, output: str | None, markdown:
         if markdown:
             click.echo(atlas.to_markdown())
         else:
-            show(atlas.sections())
+            show_result(atlas, details=details, further=["All statements: --details; as a file: --json FILE"])
     return code

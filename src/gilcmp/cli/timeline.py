@@ -13,13 +13,14 @@ from typing import Any
 
 import click
 
-from gilcmp.cli.arguments import Duration, need_writable
+from gilcmp.cli.arguments import Duration, example, need_writable
 from gilcmp.cli.output import complain, failed, save, show
 
 
 @click.command(
     context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False},
     short_help="Record which thread of a program holds the GIL when.",
+    epilog=example("gilcmp timeline -o gil.json.gz script.py --its-own-option"),
 )
 @click.option(
     "-o",
@@ -31,6 +32,7 @@ from gilcmp.cli.output import complain, failed, save, show
 )
 @click.option("--pace", type=Duration(), help="Time between two looks; default: what costs next to nothing.")
 @click.option("--keep", type=click.IntRange(1, 10**9), default=10**6, help="Spans kept, the newest; default: 1000000.")
+@click.option("--details", is_flag=True, help="Show all threads, not only those that held longest.")
 @click.option("-q", "--quiet", is_flag=True, help="No summary.")
 @click.option("--or-run", is_flag=True, help="Where nothing can be recorded, run the program all the same.")
 @click.option("-m", "module", is_flag=True, help="PROGRAM is a module, as for python -m.")
@@ -40,6 +42,7 @@ def timeline(
     outputs: tuple[str, ...],
     pace: float | None,
     keep: int,
+    details: bool,
     quiet: bool,
     or_run: bool,
     module: bool,
@@ -65,7 +68,17 @@ def timeline(
         recording = Timeline(pace=pace, keep=keep)
     except (ValueError, TypeError, ImportError) as error:
         raise click.UsageError(str(error)) from None
-    return partial(_record, recording, program, arguments, module=module, outputs=outputs, quiet=quiet, or_run=or_run)
+    return partial(
+        _record,
+        recording,
+        program,
+        arguments,
+        module=module,
+        outputs=outputs,
+        details=details,
+        quiet=quiet,
+        or_run=or_run,
+    )
 
 
 def _record(
@@ -75,6 +88,7 @@ def _record(
     *,
     module: bool,
     outputs: tuple[str, ...],
+    details: bool,
     quiet: bool,
     or_run: bool,
 ) -> None:
@@ -94,7 +108,7 @@ def _record(
         for output in outputs:
             save(recording.save, output)
         if not quiet:
-            show(recording.sections(), stderr=True)
+            show(recording.sections() if details else recording.overview(), stderr=True)
         if interrupted:
             program.leave_interrupted()
 

@@ -35,18 +35,23 @@ class Unclear(CannotTest):
 
 @frozen
 class Figure:
-    """A measured number, with its unit and, where there is one, its 95 % interval."""
+    """A measured number, with its unit and, where there is one, its 95 % interval.
+
+    `row` and `column` say where it stands in a table of its claim's figures; empty: on a line of its own.
+    """
 
     name: str
     value: float
     unit: str = ""
     low: float = math.nan
     high: float = math.nan
+    row: str = ""
+    column: str = ""
 
     @classmethod
-    def of(cls, name: str, value: Estimate, unit: str = "") -> Figure:
+    def of(cls, name: str, value: Estimate, unit: str = "", row: str = "", column: str = "") -> Figure:
         """Make one of an estimate."""
-        return cls(name, value.value, unit, value.low, value.high)
+        return cls(name, value.value, unit, value.low, value.high, row, column)
 
     @property
     def shown(self) -> str:
@@ -134,6 +139,12 @@ class Claim:
         How long it takes, about.
     note : str
         What one should know beside the figures.
+    why : str
+        Why it is so.
+    unsaid : str
+        What does not follow from it.
+    code : str
+        A script of about ten lines that shows it: to run, and to change.
     """
 
     name: str
@@ -142,6 +153,9 @@ class Claim:
     run: Callable[[Conditions], Outcome] = field(eq=False, repr=False)
     seconds: float
     note: str = ""
+    why: str = ""
+    unsaid: str = ""
+    code: str = ""
 
 
 def settled(cell: Cell) -> Cell:

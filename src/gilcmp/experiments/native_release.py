@@ -28,5 +28,27 @@ CLAIM = Claim(
     "mandelbrot in NumPy and in Cython with nogil under two threads; its twin that holds the GIL is the control.",
     _run,
     seconds=7.0,
+    why="C code that touches no Python object may release the lock while it computes. Then only the number of "
+    "cores and the memory set a limit.",
+    unsaid="It does not follow that every function of a C library scales: some hold the lock, and many are too "
+    "short for a release to matter.",
+    code="""import threading, time
+import numpy as np
+
+def seconds(work, n):
+    threads = [threading.Thread(target=work) for _ in range(n)]
+    began = time.perf_counter()
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return time.perf_counter() - began
+
+large, small = np.ones(1_000_000), np.ones(10)
+works = {
+    "one large call":   lambda: [np.sin(large) for _ in range(30)],
+    "many small calls": lambda: [np.sin(small) for _ in range(300_000)],
+}
+for name, work in works.items():
+    print(f"{name:16}: two threads do {2 * seconds(work, 1) / seconds(work, 2):.2f} times the work of one")
+""",
     note="On a free-threaded build the twin that holds runs in parallel as well: there is no lock to hold.",
 )

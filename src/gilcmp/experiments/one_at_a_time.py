@@ -61,8 +61,26 @@ def holders(threads: int, seconds: float) -> float:
 
 CLAIM = Claim(
     "one-at-a-time",
-    "However many cores there are, one thread at a time runs Python code.",
+    "One thread at a time runs Python code.",
     "Threads of plain Python, one a CPU: where their time goes, and how many hold the lock at once.",
     _run,
     seconds=4.0,
+    why="Running bytecode needs the lock, and there is one lock for all threads of an interpreter. The others "
+    "wait for it.",
+    unsaid="It does not follow that threads are of no use: while a thread waits for I/O, or is in C code that "
+    "released the lock, another one runs.",
+    code="""import threading, time
+
+def spin(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+for n in (1, 2, 4):
+    threads = [threading.Thread(target=spin, args=(1.0,)) for _ in range(n)]
+    cpu = time.process_time()
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    print(f"{n} threads kept {time.process_time() - cpu:.2f} CPUs busy")
+""",
 )

@@ -37,7 +37,10 @@ def _run(conditions: Conditions) -> Outcome:
     cell = settled(comparison["processes", 4])
     figures = [
         Figure.of("speed-up of Pool(4).map(heavy_work, [10**7] * 4)", cell.speedup, "x"),
-        *(Figure(f"start-up of 4 workers by {method}", _startup(method), "s") for method in _start_methods()),
+        *(
+            Figure(f"start-up of 4 workers by {method}", _startup(method), "s", row="start-up of 4", column=method)
+            for method in _start_methods()
+        ),
         *_shipping(),
     ]
     return conditions.conclude(
@@ -65,17 +68,21 @@ def _shipping() -> list[Figure]:
     try:
         for name, size in SHIPPED.items():
             _, start, end, _ = pool.run(len, [bytes(size)])
-            figures.append(Figure(f"a call with {name} of arguments", (end - start) / 1e9, "s"))
+            figures.append(_call(f"a call with {name} of arguments", name, end - start))
         block = shared_memory.SharedMemory(create=True, size=SHIPPED["100 MB"])
         try:
             _, start, end, _ = pool.run(length_of_shared, [block.name])
         finally:
             block.close()
             block.unlink()
-        figures.append(Figure("a call with the name of 100 MB of shared memory", (end - start) / 1e9, "s"))
+        figures.append(_call("a call with the name of 100 MB of shared memory", "100 MB, shared", end - start))
     finally:
         pool.close()
     return figures
+
+
+def _call(name: str, arguments: str, nanoseconds: int) -> Figure:
+    return Figure(name, nanoseconds / 1e9, "s", row="a call with arguments of", column=arguments)
 
 
 CLAIM = Claim(
@@ -84,4 +91,26 @@ CLAIM = Claim(
     "Pool(4).map(heavy_work, [10**7] * 4); start-up by each start method; shipping arguments of 1 KB to 100 MB.",
     _run,
     seconds=14.0,
+    why="Each process has an interpreter and a lock of its own. What it needs and what it answers has to be "
+    "pickled and sent through a pipe, and the process has to be started first.",
+    unsaid="It does not follow that processes pay for short tasks or large data: sending them can take longer "
+    "than the work.",
+    code="""import time
+from multiprocessing import Pool
+
+def heavy_work(n):
+    return sum(range(n))
+
+if __name__ == "__main__":
+    tasks = [10**7] * 4
+    began = time.perf_counter()
+    alone = list(map(heavy_work, tasks))
+    print(f"in a row:     {time.perf_counter() - began:.2f} s")
+    began = time.perf_counter()
+    with Pool(4) as pool:
+        print(f"starting:     {time.perf_counter() - began:.2f} s")
+        began = time.perf_counter()
+        assert pool.map(heavy_work, tasks) == alone
+        print(f"in processes: {time.perf_counter() - began:.2f} s")
+""",
 )

@@ -42,8 +42,14 @@ def _run(conditions: Conditions) -> Outcome:
             _, start, end, _ = pool.run(_way(kind, counter), [times] * 2)
             lost[kind] = 1 - counter.value / (2 * times)
             figures += [
-                Figure(f"lost updates, {NAMES[kind]}", 100 * lost[kind], "%"),
-                Figure(f"an increment, {NAMES[kind]}", (end - start) / 1e9 / (2 * times), "s"),
+                Figure(f"lost updates, {NAMES[kind]}", 100 * lost[kind], "%", row=NAMES[kind], column="lost updates"),
+                Figure(
+                    f"an increment, {NAMES[kind]}",
+                    (end - start) / 1e9 / (2 * times),
+                    "s",
+                    row=NAMES[kind],
+                    column="an increment takes",
+                ),
             ]
     finally:
         pool.close()
@@ -65,6 +71,27 @@ CLAIM = Claim(
     "Two native threads count up one counter: without a lock, with atomics, with a mutex, and under the GIL.",
     _run,
     seconds=1.5,
+    why="Adding 1 is three steps: read, add, write. Two threads that do so at once lose updates, and an "
+    "object whose count is wrong is freed too early or never.",
+    unsaid="It does not follow that the lock makes your own code safe: it may change hands between any two bytecodes.",
+    code="""import sys, threading, time
+
+class Counter:
+    value = 0
+
+def add(counter, times):
+    for _ in range(times):
+        value = counter.value
+        time.sleep(0)  # anything that lets another thread in between reading and writing
+        counter.value = value + 1
+
+counter = Counter()
+threads = [threading.Thread(target=add, args=(counter, 20_000)) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(f"added 40,000 times, counted {counter.value:,}: the lock guards the interpreter's counts, not yours")
+print("references to one object, right in spite of both threads:", sys.getrefcount(counter))
+""",
     note="Biased reference counting (PEP 703) gives each object an owning thread, which counts without atomics; all "
     "other threads count atomically in a second field. The two are added up when the owner is through, so the common "
     "case stays cheap and no update is lost.",

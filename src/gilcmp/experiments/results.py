@@ -101,13 +101,34 @@ class Claims(Sequence[Result], Shown):
         sections = []
         for name, results in groupby(self, key=lambda result: result.name):
             sections.append(_claim_section(name, list(results), several=several))
+        return [*sections, section("", self._summary())]
+
+    def overview(self, width: int = 80) -> list[Section]:
+        """Return a line for each claim, with its verdict in each interpreter; a single claim is shown whole."""
+        claims = {name: list(results) for name, results in groupby(self, key=lambda result: result.name)}
+        if len(claims) < 2:
+            return self.sections()
+        pythons = list(dict.fromkeys(result.python for result in self))
+        titles = columns("claim", *(pythons if len(pythons) > 1 else [""]), "what people are told")
+        rows = []
+        for name, results in claims.items():
+            verdicts = {result.python: result.verdict.shown(TONES) for result in results}
+            if any(result.verdict != CANNOT for result in results):
+                rows.append((name, *(verdicts.get(python, "") for python in pythons), results[0].sentence))
+        reasons = []
+        for result in self:
+            if result.verdict != CONFIRMED:
+                where = f" in {result.python}" if len(pythons) > 1 else ""
+                reasons.append(f"{result.name} {result.verdict}{where}: {result.verdict.reason}.")
+        return [section("", self._summary()), section("", Table(titles, tuple(rows))), section("", *reasons)]
+
+    def _summary(self) -> str:
         where = self.environment
         took = sum(result.seconds for result in self)
-        summary = (
+        return (
             f"{self._counts() or 'nothing tested'}. {where.interpreter}, {where.cpus:g} of {where.cpus_logical} CPUs "
             f"({where.cpu}), {took:.0f} s."
         )
-        return [*sections, section("", summary)]
 
     def tables(self) -> list[Table]:
         """Return a table of the verdicts, and one of all figures."""
@@ -157,10 +178,28 @@ def _claim_section(name: str, results: Sequence[Result], *, several: bool) -> Se
         verdict = result.verdict.shown(TONES)
         lead = Value(f"{result.python}: {verdict.text}" if several else verdict.text, verdict.tone)
         parts.append(Sentence(result.verdict.reason, lead=lead, indent=2))
-        if result.figures:
-            rows = tuple((figure.name, figure.shown) for figure in result.figures)
-            parts.append(Table((Column(""), Column("", wraps=False)), rows, indent=4))
+        parts += figure_tables(result.figures)
     return section(f"{name}: {first.sentence}", *about, *parts)
+
+
+def figure_tables(figures: Sequence[Figure]) -> list[Table]:
+    """Return figures as tables: those that share rows or columns in one, the others a line each."""
+    tables: list[Table] = []
+    lines = tuple((figure.name, figure.shown) for figure in figures if not figure.row)
+    if lines:
+        tables.append(Table((Column(""), Column("", wraps=False)), lines, indent=4))
+    left = [figure for figure in figures if figure.row]
+    while left:
+        together = [left[0]]
+        for figure in left[1:]:
+            if any(figure.row == other.row or figure.column == other.column for other in together):
+                together.append(figure)
+        left = [figure for figure in left if figure not in together]
+        rows, heads = (list(dict.fromkeys(getattr(f, name) for f in together)) for name in ("row", "column"))
+        shown = {(figure.row, figure.column): figure.shown for figure in together}
+        body = tuple((row, *(shown.get((row, head), "-") for head in heads)) for row in rows)
+        tables.append(Table(columns("", *(f">{head}" for head in heads)), body, indent=4))
+    return tables
 
 
 def read_claims(text: str, source: str) -> Claims:

@@ -34,8 +34,14 @@ def _run(conditions: Conditions) -> Outcome:
     figures = []
     for name in calls:
         figures += [
-            Figure.of(f"delay of a heartbeat beside a call of {name}", median(delays[name]), "s"),
-            Figure.of(f"a call of {name}", median(lengths[name]), "s"),
+            Figure.of(
+                f"delay of a heartbeat beside a call of {name}",
+                median(delays[name]),
+                "s",
+                name,
+                "the heartbeat is late by",
+            ),
+            Figure.of(f"a call of {name}", median(lengths[name]), "s", name, "the call takes"),
         ]
     return conditions.conclude(
         above(shares["cython_gil"], FROZEN) and not above(shares["cython_nogil"], FROZEN),
@@ -82,5 +88,24 @@ CLAIM = Claim(
     "An asyncio heartbeat every 5 ms beside calls of 0.1 s: Cython holding, Cython releasing, plain Python.",
     _run,
     seconds=3.0,
+    why="A call of C code that keeps the lock cannot be interrupted: whoever needs the lock waits until it "
+    "returns, the event loop included.",
+    unsaid="It does not follow for plain Python in a thread: that hands the lock over when it is asked for.",
+    code="""import asyncio, ctypes, time
+
+holding, releasing = ctypes.PyDLL(None).usleep, ctypes.CDLL(None).usleep  # PyDLL keeps the lock
+
+async def heartbeat(call):
+    last, worst = time.perf_counter(), 0.0
+    work = asyncio.get_running_loop().run_in_executor(None, call, 200_000)  # 0.2 s beside the loop
+    while not work.done() or not worst:
+        await asyncio.sleep(0.005)
+        now = time.perf_counter()
+        last, worst = now, max(worst, now - last - 0.005)
+    return worst
+
+for name, call in (("keeps", holding), ("releases", releasing)):
+    print(f"beside a call that {name} the lock the heartbeat is {1000 * asyncio.run(heartbeat(call)):.0f} ms late")
+""",
     note="Plain Python hands the lock over when it is asked for: there the heartbeat waits about a switch interval.",
 )

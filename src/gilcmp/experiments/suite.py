@@ -40,6 +40,7 @@ def claims(
     budget: Duration = BUDGET,
     pythons: Sequence[Python] = (),
     progress: Callable[[Progress], None] | None = None,
+    finished: Callable[[Claims], None] | None = None,
 ) -> Claims:
     """Test claims about the GIL by experiments on this machine and interpreter.
 
@@ -53,6 +54,8 @@ def claims(
         Other interpreters in which they are tested as well, claim by claim.
     progress : callable, optional
         Called before each claim.
+    finished : callable, optional
+        Called after each claim, with all results up to then.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def claims(
     ValueError
         For a claim that does not exist.
     """
-    chosen = _chosen(names)
+    chosen = chosen_claims(names)
     budget = duration("budget", budget, 1, 1e5)
     scale = budget / sum(claim.seconds for claim in CLAIMS.values())
     where = environment()
@@ -82,6 +85,8 @@ def claims(
             done += claim.seconds * scale
             again = time.perf_counter() + claim.seconds * scale + total - done <= latest
             results.append(_tested(claim, conditions, name, again=again))
+            if finished is not None:
+                finished(Claims(results, where))
             for python in pythons:
                 if claim.name == "free-threading":
                     continue  # it has seen them all already
@@ -95,7 +100,8 @@ def claims(
     return Claims(results, environment())
 
 
-def _chosen(names: str | Iterable[str] | None) -> list[Claim]:
+def chosen_claims(names: str | Iterable[str] | None) -> list[Claim]:
+    """Return the named claims; None: all of them."""
     if names is None:
         return list(CLAIMS.values())
     chosen = []

@@ -12,6 +12,7 @@ from gilcmp.judge.cell import Cell, by_kernel, control
 from gilcmp.judge.charts import speedup_panels
 from gilcmp.judge.estimate import Estimate
 from gilcmp.judge.findings import findings
+from gilcmp.judge.overview import overview
 from gilcmp.judge.tables import comparison_sections
 from gilcmp.saved.environment import Environment
 from gilcmp.saved.kept import csv_text, flat
@@ -99,6 +100,10 @@ class Comparison(Drawn):
     def sections(self) -> list[Section]:
         """Return what is shown of it: a table for each kernel, and what was found."""
         return comparison_sections(self.cells, self.run, self.findings)
+
+    def overview(self, width: int = 80) -> list[Section]:
+        """Return what fits on one screen: what was found, a row an implementation, the machine."""
+        return overview(self.cells, self.run, width)
 
     def charts(self) -> list[Chart]:
         """Return its pictures: speed-up against workers, for each kernel and strategy."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from gilcmp.judge.cell import Cell
 from gilcmp.judge.comparison import Comparison
@@ -18,6 +18,7 @@ from gilcmp.judge.differences import (
     Mean,
     RunDiff,
     cell_table,
+    differs,
     environment_table,
     mean_table,
     reading,
@@ -38,6 +39,7 @@ Source: TypeAlias = str | os.PathLike[str] | Comparison
 
 # Fields of an environment that differ even between two runs on one machine, and so are left out
 UNTOLD = ("load",)
+MOST_CELLS = 8  # on a screen
 CSV_FIELDS = (
     "run", "kernel", "implementation", "strategy", "workers", "time", "time_low", "time_high", "speedup",
     "speedup_low", "speedup_high", "note",
@@ -100,6 +102,23 @@ class Diff(Kept):
             ]
         return sections
 
+    def overview(self, width: int = 80) -> list[Section]:
+        """Return what was found, the means, and the cells that differ most."""
+        sections = [section("", *self.findings)] if self.findings else []
+        for run in self.runs:
+            apart = [cell for cell in run.cells if not cell.refused and (differs(cell.time) or differs(cell.speedup))]
+            apart.sort(key=lambda cell: -max(_distance(cell.time), _distance(cell.speedup)))
+            shown = evolve(run, cells=tuple(apart[:MOST_CELLS]))
+            title = f"{run.name} against {self.names[0]}"
+            sections.append(section(title, reading(run), mean_table(run)))
+            if apart:
+                sections.append(section("", "Most different:", cell_table(shown)))
+            sections.append(section("", *without_partner(self.names[0], run)))
+        if self.environment:
+            names = ", ".join(difference.name for difference in self.environment)
+            sections.append(section("", f"The environments differ in: {names}."))
+        return [each for each in sections if each.parts]
+
     def records(self) -> list[dict[str, object]]:
         """Return its cells, and what has no partner, with a note."""
         records: list[dict[str, object]] = []
@@ -112,6 +131,11 @@ class Diff(Kept):
                     values = [run.name, *key, *[None] * 6, f"only in {where}"]
                     records.append(dict(zip(CSV_FIELDS, values, strict=True)))
         return records
+
+
+def _distance(value: Estimate) -> float:
+    """Return how far from 1 an estimate is, times or parts alike; 0 where it is not surely different."""
+    return abs(math.log(value.value)) if differs(value) else 0.0
 
 
 def diff(first: Source, *others: Source) -> Diff:

@@ -24,11 +24,29 @@ def findings(cells: Sequence[Cell], environment: Environment) -> list[str]:
             f"({starved} starved: other work took the "
             "CPUs). A quieter machine or a longer budget would give one."
         )
-    failed = {cell.error for cell in cells if cell.error}
-    sentences += [f"Not measured everywhere: {error}" for error in sorted(failed)]
+    sentences += not_measured(cells)
     if environment.free_threaded:
         sentences.append(f"This is a free-threaded build; its GIL was {'on' if environment.gil_enabled else 'off'}.")
     return sentences
+
+
+def first_sentences(cells: Sequence[Cell], cpus: float) -> list[str]:
+    """Say what was found in as few sentences as there can be: what holds for several kernels is said once."""
+    kernels = by_kernel(cells)
+    together = _twins_of_all(list(kernels.values()), cpus)
+    if together:
+        return [together]
+    said = {kernel: _twins(mine, cpus) or _best(mine) or _without_figures(mine) for kernel, mine in kernels.items()}
+    same: dict[str, list[str]] = {}
+    for kernel, sentences in said.items():
+        same.setdefault(" ".join(sentences), []).append(kernel)
+    return [f"{', '.join(names)}: {text}" for text, names in same.items() if text]
+
+
+def not_measured(cells: Sequence[Cell]) -> list[str]:
+    """Say why some cells could not be measured."""
+    failed = {cell.error for cell in cells if cell.error}
+    return [f"Not measured everywhere: {error}" for error in sorted(failed)]
 
 
 def _at(cells: Sequence[Cell], implementation: str, strategy: str, workers: int) -> Cell | None:
@@ -61,6 +79,32 @@ def _twins(cells: Sequence[Cell], cpus: float) -> list[str]:
     elif processes is not None:
         sentences.append(f"{workers} processes ran cython_gil {_times(processes)}.")
     return sentences
+
+
+def _twins_of_all(kernels: Sequence[Sequence[Cell]], cpus: float) -> str:
+    """Compare the twins of several kernels in one sentence, and processes with them; empty where one has no answer."""
+    fitting = {cell.workers for cells in kernels for cell in cells if 1 < cell.workers <= cpus}
+    if not fitting:
+        return ""
+    workers = max(fitting)
+
+    def all_of(implementation: str, strategy: str) -> list[Cell]:
+        found = [_at(cells, implementation, strategy, workers) for cells in kernels]
+        clear = [cell for cell in found if cell is not None]
+        return clear if len(clear) == len(kernels) else []
+
+    free, held = all_of("cython_nogil", "threads"), all_of("cython_gil", "threads")
+    if not free or not held:
+        return ""
+    differs = all(cell.verdict in GAINS for cell in free) and not any(cell.verdict in GAINS for cell in held)
+    plain, processes = all_of("python", "threads"), all_of("cython_gil", "processes")
+    said = f"plain Python ran {_times(*plain)} as fast as in one, and " if plain else ""
+    said += f"machine code {'' if plain else 'ran '}{_times(*held)} where it kept the GIL (cython_gil) "
+    said += f"{'but' if differs else 'and'} {_times(*free)} where it released it (cython_nogil)"
+    said += "." if plain else ", as fast as in one."
+    if processes:
+        said += f" In {workers} processes, the code that kept it ran {_times(*processes)} as fast."
+    return f"In {workers} threads, {said}"
 
 
 def _best(cells: Sequence[Cell]) -> list[str]:
@@ -99,5 +143,9 @@ def _without_figures(cells: Sequence[Cell]) -> list[str]:
     return [f"The threads of {', '.join(names)} took turns; what that costs could not be measured."]
 
 
-def _times(cell: Cell) -> str:
-    return f"at least {cell.speedup.low:.2f}x" if cell.verdict == "faster" else f"{cell.speedup.value:.2f}x"
+def _times(*cells: Cell) -> str:
+    """Say how many times as fast one cell, or several, ran: 1.98x, 1.60x to 1.98x, at least 1.60x."""
+    if any(cell.verdict == "faster" for cell in cells):
+        return f"at least {min(cell.speedup.low for cell in cells):.2f}x"
+    low, high = (f"{end(cell.speedup.value for cell in cells):.2f}x" for end in (min, max))
+    return low if low == high else f"{low} to {high}"

@@ -25,7 +25,7 @@ def comparison_sections(cells: Sequence[Cell], run: Run, findings: Sequence[str]
             prices.setdefault(pool.strategy, []).append(pool.hand_over)
     handing = ", ".join(f"{strategy} {words.seconds(middle(price))}" for strategy, price in prices.items())
     parts += [Sentence(f"Handing over an empty task: {handing}.", "dim")] * bool(handing)
-    parts += [Sentence(sentence, "dim") for sentence in _sending(cells)]
+    parts += [Sentence(sentence, "dim") for sentence in sending(cells)]
     parts += [Sentence(sentence) for sentence in findings]
     parts += [Sentence(f"Note: {note}.", "strong") for note in run.notes]
     parts.append(Sentence(_reading(cells, run)))
@@ -34,7 +34,7 @@ def comparison_sections(cells: Sequence[Cell], run: Run, findings: Sequence[str]
     return [*sections, section("", *parts)]
 
 
-def _sending(cells: Sequence[Cell]) -> list[str]:
+def sending(cells: Sequence[Cell]) -> list[str]:
     """Say what it costs to send a user's tasks, of each strategy that does."""
     said: dict[tuple[str, str], str] = {}
     for cell in cells:

@@ -273,6 +273,26 @@ def python_sections(compared: Sequence[tuple[Python, Comparison]]) -> list[Secti
     return [*sections, section("", *sentences)]
 
 
+def python_overview(compared: Sequence[tuple[Python, Comparison]]) -> list[Section]:
+    """Return what fits on a screen: what was found, and how each interpreter's threads did."""
+    *_, sentences = python_sections(compared)
+    rows: list[tuple[str | Value, ...]] = []
+    cells = [cell for _, comparison in compared for cell in comparison]
+    wanted = [cell for cell in cells if cell.strategy == "threads"] or cells
+    cpus = max(comparison.environment.cpus for _, comparison in compared)
+    workers = max((cell.workers for cell in wanted if cell.workers <= cpus), default=1)
+    chosen = [cell.record.key for cell in wanted if cell.workers == workers]
+    for key in dict.fromkeys(chosen):
+        row: list[str | Value] = [f"{key[0]} {key[1]}" * (key[0] != key[1]) or key[0]]
+        for _, comparison in compared:
+            cell = next((cell for cell in comparison if cell.record.key == key), None)
+            row += ["-", ""] if cell is None else [words.estimate(cell.speedup), cell.verdict.shown()]
+        rows.append(tuple(row))
+    strategy = wanted[0].strategy if wanted else ""
+    titles = columns(f"{strategy} x {workers}", *(title for python, _ in compared for title in (python.name, "")))
+    return [sentences, section("", Table(titles, tuple(rows)))]
+
+
 def _measure() -> None:
     """Measure what the parent asks for; what the work prints goes to standard error."""
     lines = map(json.loads, sys.stdin)

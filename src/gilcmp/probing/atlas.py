@@ -20,7 +20,7 @@ from gilcmp.base.calls import execute, statement_function
 from gilcmp.base.checks import Duration, duration
 from gilcmp.measure.machine import environment
 from gilcmp.probing.probe import probe
-from gilcmp.probing.probe_result import TONES, Probe, held_share
+from gilcmp.probing.probe_result import TONES, WORDS, Probe, held_share
 from gilcmp.saved.environment import Environment
 from gilcmp.saved.kept import Kept, flat
 from gilcmp.show import words
@@ -28,6 +28,7 @@ from gilcmp.show.model import Cell, Section, Table, columns, section
 
 #: The lists that come with gilcmp
 SHIPPED = ("stdlib", "numpy")
+FEW = 12  # statements that fit on a screen
 BUDGET = 0.3  # seconds for each statement
 
 
@@ -76,6 +77,25 @@ class Atlas(Kept):
         groups = dict.fromkeys(entry.group for entry in self)
         tables = [section("", self._table(group)) for group in groups]
         return [section(self.title), *tables, section("", self._reading())]
+
+    def overview(self, width: int = 80) -> list[Section]:
+        """Return how many statements of each group have which verdict, and those that block others for longest."""
+        if len(self) <= FEW:
+            return self.sections()
+        heads = [word for word in WORDS if any(entry.probe and entry.probe.verdict == word for entry in self)]
+        rows = []
+        for group in dict.fromkeys(entry.group for entry in self):
+            found: list[str] = [entry.probe.verdict.word for entry in self if entry.group == group and entry.probe]
+            rows.append((group, str(len(found)), *(str(found.count(head) or "-") for head in heads)))
+        counts = Table(columns("", ">statements", *(f">{head}" for head in heads)), tuple(rows))
+        blocking = sorted(
+            (entry.probe for entry in self if entry.probe and entry.probe.verdict == "holds, blocks"),
+            key=lambda probe: -probe.stall.p99,
+        )
+        longest = ", ".join(f"{probe.name} ({words.seconds(probe.stall.p99)})" for probe in blocking[:3])
+        parts = [f"Others wait longest for: {longest}."] * bool(longest)
+        errors = [f"{entry.statement}: {entry.error}" for entry in self if entry.error]
+        return [section(self.title, *parts), section("", counts), section("", *errors, self._reading())]
 
     def _table(self, group: str) -> Table:
         titles = columns("statement", ">time", ">held", ">usable", "verdict")

@@ -359,7 +359,9 @@ def _concluded(
     releases = shape.counts["releases"] or [shape.counts["free"] / shape.calls]
     result = evolve(
         result,
-        held=evolve(share, low=max(0.0, share.low - width), high=min(1.0, share.high + width)),
+        held=Estimate(
+            min(1.0, max(0.0, share.value)), max(0.0, share.low - width), min(1.0, share.high + width), share.n
+        ),
         others=counts["other"] / held.seen,
         longest_hold=min(shape.counts["longest_hold"], shape.time),
         hand_overs=shape.hand_overs,

@@ -15,9 +15,10 @@ from gilcmp.judge.verdict import Verdict
 from gilcmp.measure.machine import gil_enabled
 from gilcmp.saved.kept import Kept
 from gilcmp.show import words
-from gilcmp.show.model import Axis, Bars, Cell, Chart, Section, Table, columns, pairs, section
+from gilcmp.show.model import Axis, Bars, Cell, Chart, Section, Sentence, Table, columns, pairs, section
 from gilcmp.show.views import Drawn
 
+BAR = 40  # characters of the bar of the share held
 SHORT = 200e-6  # seconds; whether a shorter call lets others in cannot be seen
 # Share held up to which a call "releases", and from which it "holds"; the whole interval has to lie there
 RELEASES, HOLDS = 0.1, 0.9
@@ -108,7 +109,8 @@ class Probe(Kept, Drawn):
 
     def sections(self) -> list[Section]:
         """Return what is shown of it."""
-        return [section(self.name, _figures(self))]
+        verdict = Sentence(self.verdict.reason, lead=self.verdict.shown(TONES))
+        return [section(self.name, verdict, _figures(self))]
 
     def charts(self) -> list[Chart]:
         """Return its pictures: the share held, and how long others wait."""
@@ -193,13 +195,12 @@ def _figures(probe: Probe) -> Table:
     if not math.isnan(probe.usable):
         released += f", {words.percent(probe.usable)} usable"
     rows: list[tuple[str, Cell]] = [
-        ("verdict", f"{probe.verdict.word}: {probe.verdict.reason}"),
         ("calls", f"{probe.calls:,}, {words.seconds(probe.time)} each"),
     ]
     if math.isnan(probe.held.value):  # too little was seen: other figures would look like findings
         return pairs(rows)
     rows += [
-        ("held", _held_interval(probe)),
+        ("held", f"{words.bar(probe.held.value, 1, BAR)} {_held_interval(probe)}"),
         ("longest hold", words.seconds(probe.longest_hold)),
         ("released", released),
         ("others wait", f"{_waits(probe, ', ')} (median, 99 %, longest of {probe.stall.n})"),
@@ -213,12 +214,13 @@ def _figures(probe: Probe) -> Table:
 
 def probe_table(probes: Sequence[Probe]) -> Table:
     """Return several probes as a table."""
-    titles = columns("statement", ">time", ">held", ">usable", ">stall (99 %)", "verdict")
+    titles = columns("statement", ">time", ">held", "", ">usable", ">stall (99 %)", "verdict")
     rows = tuple(
         (
             probe.name,
             words.seconds(probe.time),
             held_share(probe),
+            "" if math.isnan(probe.held.value) else words.bar(probe.held.value, 1, 10),
             words.percent(probe.usable),
             words.seconds(probe.stall.p99),
             probe.verdict.shown(TONES),

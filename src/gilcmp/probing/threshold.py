@@ -101,7 +101,7 @@ class Threshold(Kept, Drawn):
 
     def sections(self) -> list[Section]:
         """Return what is shown of it: the answers, then the sizes."""
-        answers = section(self.name, pairs(self._answers().items()))
+        answers = section("", *self.findings, *([pairs(self._answers().items())] if self.points else []))
         return [answers, section("", self._points())] if self.points else [answers]
 
     def charts(self) -> list[Chart]:
@@ -110,16 +110,15 @@ class Threshold(Kept, Drawn):
 
     def _answers(self) -> dict[str, str]:
         cost = self.release_cost
-        known = not math.isnan(self.parallel_from.value)
-        if not self.points and self.reason:
-            return {f"{self.workers} threads beat one": self.reason}
-        return {
-            "a release, uncontended": f"{words.seconds(cost.value)} [{words.seconds(max(0.0, cost.low))}, "
-            f"{words.seconds(cost.high)}]",
-            "getting the lock back": f"{words.seconds(self.reacquire)} beside a busy Python thread",
-            f"{self.workers} threads beat one": size_range(self.parallel_from) if known else self.reason,
-            "a release costs under 5 %": size_range(self.cheap_from),
-        }
+        answers = {}
+        if not math.isnan(self.cheap_from.value):
+            answers["a release costs under 5 %"] = size_range(self.cheap_from)
+        if cost.value > 0:
+            low = words.seconds(cost.low) if cost.low > 0 else "0"
+            answers["a release, uncontended"] = f"{words.seconds(cost.value)} [{low}, {words.seconds(cost.high)}]"
+        if not math.isnan(self.reacquire):
+            answers["getting the lock back"] = f"{words.seconds(self.reacquire)} beside a busy Python thread"
+        return answers
 
     def _points(self, title: str = "") -> Table:
         rows = tuple(
@@ -128,10 +127,13 @@ class Threshold(Kept, Drawn):
                 words.seconds(point.time.value),
                 words.percent(point.overhead.value),
                 words.estimate(point.speedup) + "x" * (not math.isnan(point.speedup.value)),
+                ""
+                if math.isnan(point.speedup.value)
+                else words.bar(point.speedup.value, self.workers, 10 * self.workers),
             )
             for point in self.points
         )
-        titles = columns(">size", ">time of a call", ">release costs", f">{self.workers} threads")
+        titles = columns(">size", ">time of a call", ">release costs", f">{self.workers} threads", "")
         return Table(titles, rows, title)
 
     def _speedup_chart(self) -> Chart:

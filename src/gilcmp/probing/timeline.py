@@ -11,7 +11,7 @@ from attrs import asdict
 
 from gilcmp.base.checks import integer
 from gilcmp.probing.recording import KEEP, Recording
-from gilcmp.probing.timeline_views import timeline_chart, timeline_sections
+from gilcmp.probing.timeline_views import FIRST, timeline_chart, timeline_sections
 from gilcmp.probing.trace import SavedNames, save_trace, saved_spans
 from gilcmp.saved.kept import csv_text
 from gilcmp.saved.reading import ResultError
@@ -95,6 +95,10 @@ class Timeline(Recording, Drawn):
     def sections(self) -> list[Section]:
         """Return what is shown of it: a row for each thread, and how well it was seen."""
         return timeline_sections(self)
+
+    def overview(self, width: int = 80) -> list[Section]:
+        """Return what fits on a screen: the threads that held longest."""
+        return timeline_sections(self, FIRST)
 
     def charts(self) -> list[Chart]:
         """Return its picture: a track for each thread."""

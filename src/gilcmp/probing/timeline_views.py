@@ -10,14 +10,15 @@ from gilcmp.show import words
 from gilcmp.show.model import Axis, Bars, Chart, Section, Stretch, Table, columns, section
 
 SHOWN = 40  # threads; more are counted
+FIRST = 10  # threads on a screen
 FEW = 100  # looks; with fewer a share may be more than 10 points off
 MOST_SPANS = 5000  # of a picture: more cannot be told apart, and make the file large
 COLOURS = {HOLDS: PALETTE[3], WAITS: "#F0E442", RUNS: PALETTE[2], AWAY: "#BBBBBB"}
 
 
-def timeline_sections(recording: Recording) -> list[Section]:
-    """Return a row for each thread that is shown, the ones that held longest first, and how well all was seen."""
-    chosen = sorted(recording.threads, key=lambda thread: -thread.held)[:SHOWN]
+def timeline_sections(recording: Recording, most: int = SHOWN) -> list[Section]:
+    """Return who held and waited longest, a row for each thread, and how well all was seen."""
+    chosen = sorted(recording.threads, key=lambda thread: -thread.held)[:most]
     held, waited, ran, longest = (
         ("held", "waited", "ran without", "longest hold")
         if recording.gil
@@ -25,7 +26,21 @@ def timeline_sections(recording: Recording) -> list[Section]:
     )
     titles = columns("thread", *(f">{title}" for title in (held, waited, ran, "blocked", "on CPU", "no core", longest)))
     table = Table(titles, tuple(_row(recording, thread) for thread in chosen))
-    return [section("", table), section("", *_sentences(recording))]
+    return [section("", *_first(recording)), section("", table), section("", *_sentences(recording, most))]
+
+
+def _first(recording: Recording) -> list[str]:
+    """Say who held longest, and who waited longest for it."""
+    if not recording.watched or not recording.threads:
+        return []
+    held = max(recording.threads, key=lambda thread: thread.held)
+    waited = max(recording.threads, key=lambda thread: thread.waited)
+    lock = "held the GIL" if recording.gil else "was attached"
+    said = f"{held.name} {lock} for {held.held / recording.watched:.0%} of the time"
+    if recording.tells_waits and waited.waited > 0:
+        what = "for it" if recording.gil else "for a pause of all threads"
+        said += f"; {waited.name} waited {what} for {waited.waited / recording.watched:.0%}"
+    return [f"{said}."] if held.held > 0 else []
 
 
 def _row(recording: Recording, thread: Thread) -> tuple[str, ...]:
@@ -47,7 +62,7 @@ def _row(recording: Recording, thread: Thread) -> tuple[str, ...]:
     )
 
 
-def _sentences(recording: Recording) -> list[str]:
+def _sentences(recording: Recording, most: int) -> list[str]:
     """Say what was seen, and how well."""
     idle = "nobody held the GIL" if recording.gil else "no thread was attached"
     sentences = [
@@ -81,8 +96,9 @@ def _sentences(recording: Recording) -> list[str]:
         sentences.append("This system does not tell what a thread does that does not hold the lock.")
     elif not recording.tells_waits:
         sentences.append("Whether a blocked thread waits for the GIL cannot be told with this C library.")
-    if len(recording.threads) > SHOWN:
-        sentences.append(f"{len(recording.threads) - SHOWN} further threads are not shown; they held less.")
+    if len(recording.threads) > most:
+        further = words.counted(len(recording.threads) - most, "further thread")
+        sentences.append(f"{further} not shown; they held less.")
     return sentences
 
 

@@ -23,6 +23,11 @@ def show(sections: Sequence[Section], *, stderr: bool = False) -> None:
     Console(highlight=False, soft_wrap=False, stderr=stderr).print(render(sections))
 
 
+def terminal_width() -> int:
+    """Return how many columns the terminal has."""
+    return Console().width
+
+
 def plain(sections: Sequence[Section], width: int = NARROW) -> str:
     """Return sections as text without colours."""
     file = StringIO()

@@ -17,6 +17,10 @@ class Shown:
         """Return what is shown of it."""
         raise NotImplementedError
 
+    def overview(self, width: int = 80) -> Sequence[Section]:
+        """Return what is shown of it first, on a screen of so many columns: what was found."""
+        return self.sections()
+
     def charts(self) -> Sequence[Chart]:
         """Return its pictures."""
         return ()

@@ -70,6 +70,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def bar(value: float, most: float, length: int) -> str:
+    """A bar of so many characters, filled up to a value: ######.... for 0.6 of 1."""
+    full = min(length, max(0, round(value / most * length)))
+    return f"{'#' * full:.<{length}}"
+
+
 def printable(text: str) -> str:
     """Return text with what a terminal would act on escaped: names come from files as well."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
