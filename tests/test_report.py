@@ -251,7 +251,34 @@ def test_several_runs_stand_side_by_side(run, tmp_path):
     text = " ".join(Page((tmp_path / "report.html").read_text()).texts)
     assert "Runs side by side" in text
     assert "server.json against laptop.json" in text
-    assert "laptop.json: Speed-up against workers" in text
+    assert "laptop.json: pi: threads" in text
+    assert text.count("How many times as fast as one after the other.") == 1
+
+
+def test_runs_of_several_machines_and_pythons_are_called_by_them(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    other = evolve(run.environment, cpu="another CPU")
+    newer = evolve(run.environment, python="3.99.0")
+    for environments, names in (
+        ([run.environment, other], ["another CPU (2 CPUs)"]),
+        ([run.environment, newer], ["3.99.0"]),
+        ([run.environment, other, newer, evolve(newer, cpu="another CPU")], ["3.99.0 on another CPU (2 CPUs)"]),
+    ):
+        gilcmp.report(*(Comparison(evolve(run, environment=e)) for e in environments), output=tmp_path / "r.html")
+        text = " ".join(Page((tmp_path / "r.html").read_text()).texts)
+        for name in names:
+            assert f"{name}: pi: threads" in text
+            assert text.index(f"{name} against ") < text.index(f"{name}: pi: threads"), "what differs comes first"
+
+
+def test_the_figures_of_claims_are_drawn_as_bars():
+    figures = (Figure("one", 1.0, "x", 0.9, 1.1), Figure("two", 2.0, "x"), Figure("waits", 1e-3, "s"),
+               Figure("waits longer", 1.0, "s"), Figure("alone", 5.0, "/s"))  # fmt: skip
+    result = Result("n", "Sentence.", "", "", "3.13.0", Verdict("confirmed", ""), figures, 1.0)
+    speedups, seconds = Claims([result], gilcmp.environment()).charts()
+    assert (speedups.rows, seconds.rows) == (("one", "two"), ("waits", "waits longer"))
+    assert (speedups.x.log, seconds.x.log) == (False, True)
+    assert "two: 2.00x" in speedups.alternative
 
 
 def test_raw_data_that_is_too_large_is_left_out_and_said(run, tmp_path, monkeypatch):

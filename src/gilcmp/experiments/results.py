@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -13,11 +14,26 @@ from attrs import asdict, frozen
 from gilcmp._version import __version__
 from gilcmp.base.files import replace_file
 from gilcmp.experiments.claim import CANNOT, CONFIRMED, DIFFERS, REFUTED, Figure
+from gilcmp.judge.charts import PALETTE, row_height
 from gilcmp.judge.verdict import Verdict
 from gilcmp.saved.environment import Environment
 from gilcmp.saved.kept import csv_text, flat
 from gilcmp.saved.reading import ResultError, parsed, structured, without_nan
-from gilcmp.show.model import Column, Part, Section, Sentence, Table, Value, columns, section
+from gilcmp.show.model import (
+    Axis,
+    Bars,
+    Chart,
+    Column,
+    Dots,
+    Part,
+    Section,
+    Sentence,
+    Stretch,
+    Table,
+    Value,
+    columns,
+    section,
+)  # fmt: skip
 from gilcmp.show.views import Shown
 
 FORMAT, SCHEMA = "gilcmp claims", 1
@@ -130,6 +146,18 @@ class Claims(Sequence[Result], Shown):
             f"({where.cpu}), {took:.0f} s."
         )
 
+    def charts(self) -> list[Chart]:
+        """Return a chart of each claim's figures that can be laid side by side."""
+        charts = []
+        for result in self:
+            if result.python != self.results[0].python:
+                continue  # its figures are in the table
+            for unit in dict.fromkeys(figure.unit for figure in result.figures):
+                alike = [figure for figure in result.figures if figure.unit == unit and not math.isnan(figure.value)]
+                if unit in _AXES and len(alike) > 1:
+                    charts.append(_bars(result.sentence, unit, alike))
+        return charts
+
     def tables(self) -> list[Table]:
         """Return a table of the verdicts, and one of all figures."""
         verdicts = tuple(
@@ -168,6 +196,31 @@ class Claims(Sequence[Result], Shown):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save them as JSON; the file is replaced as a whole or not at all."""
         replace_file(path, self.to_json())
+
+
+_AXES = {"x": "times", "s": "seconds", "/s": "a second", "%": "%"}
+
+
+def _bars(sentence: str, unit: str, figures: Sequence[Figure]) -> Chart:
+    """Return figures of one unit as bars, each with its interval."""
+    numbers = tuple(range(len(figures)))
+    ends = tuple(figure.value for figure in figures)
+    log = min(ends) > 0 and max(ends) > 30 * min(ends)
+    start = min(ends) / 2 if log else 0.0
+    names = tuple(figure.name for figure in figures)
+    hints = tuple(f"{figure.name}: {figure.shown}" for figure in figures)
+    marks: list[Bars | Dots | Stretch] = [Bars("", numbers, (start,) * len(figures), ends, PALETTE[2], hints)]
+    known = [number for number in numbers if not math.isnan(figures[number].low)]
+    if known:
+        lows, highs = (tuple(getattr(figures[number], end) for number in known) for end in ("low", "high"))
+        values = tuple(ends[number] for number in known)
+        marks.append(Dots("95 %", tuple(map(float, known)), values, lows, highs, "#000000", "|"))
+    if unit == "x":
+        marks.append(Stretch(1.0, note="1x"))
+    shown = "; ".join(hints[:8])
+    axis = Axis(_AXES[unit], log=log, low=None if log else 0.0)
+    return Chart(sentence, f"Bars: {shown}.", axis, Axis(), tuple(marks), names, legend=False, width=7.0,
+                 height=row_height(len(figures)))  # fmt: skip
 
 
 def _claim_section(name: str, results: Sequence[Result], *, several: bool) -> Section:

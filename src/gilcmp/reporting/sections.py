@@ -18,7 +18,7 @@ from gilcmp.probing.probe_result import Probe, probes_chart
 from gilcmp.probing.threshold import Threshold
 from gilcmp.saved.environment import Environment
 from gilcmp.saved.environment import environment_table as described
-from gilcmp.show.model import Chart, Section, Sentence, section
+from gilcmp.show.model import Chart, Part, Section, Sentence, Table, section
 from gilcmp.show.views import Shown
 
 Result = TypeVar("Result")
@@ -35,21 +35,19 @@ def report_sections(
     """Return the sections, from the top."""
     sections = []
     findings: list[str] = []
-    pythons = [run.environment.python_name for _, run in runs]
-    if len(set(pythons)) == len(runs):
-        runs = [(python, run) for python, (_, run) in zip(pythons, runs, strict=True)]
-        findings += in_plain_python(runs) if len(runs) > 1 else []
-    for name, run in runs:
-        findings += [_prefixed(name, sentence, runs) for sentence in run.findings]
-        sections += [evolve(part, title=_prefixed(name, part.title, runs)) for part in run_sections(run)]
+    runs = _renamed(runs)
     if len(runs) > 1:
         side_by_side = _named_diff(runs)
+        findings += in_plain_python(runs)
+        findings += [f"{run.name} against {side_by_side.names[0]}: {reading(run)}" for run in side_by_side.runs]
         findings += side_by_side.findings
-        sections.insert(0, _side_by_side(runs, side_by_side))
+        sections.append(_side_by_side(runs, side_by_side))
+    findings += [_prefixed(name, sentence, runs) for name, run in runs for sentence in run.findings]
+    sections += _together([(name, run_sections(run)) for name, run in runs])
     for name, suite in claims:
         findings += [_prefixed(name, sentence, claims) for sentence in suite.findings]
         about = "What people are told about the GIL, tested by experiments on this machine."
-        sections.append(section(_prefixed(name, "Claims", claims), about, *suite.tables()))
+        sections.append(section(_prefixed(name, "Claims", claims), about, *suite.charts(), *suite.tables()))
     if probes:
         findings += [f"{probe.name} {probe.verdict.word}: {probe.verdict.reason}." for probe in probes]
         sections.append(section("Probe: who holds the GIL, and who has to wait", probes_chart(probes)))
@@ -62,6 +60,34 @@ def report_sections(
         sections.append(section(f"{type(result).__name__}: {name}", *result.charts(), *parts))
     top = section("What was found", *(Sentence(sentence, "strong") for sentence in findings))
     return [top, *sections, _environments(runs, claims)]
+
+
+def _renamed(runs: Sequence[Named[Comparison]]) -> Sequence[Named[Comparison]]:
+    """Name runs by what tells them apart: their Pythons, their machines, or both; else by their files."""
+    wheres = [run.environment for _, run in runs]
+    for names in (
+        [where.python_name for where in wheres],
+        [f"{where.cpu} ({where.cpus:g} CPUs)" for where in wheres],
+        [f"{where.python_name} on {where.cpu} ({where.cpus:g} CPUs)" for where in wheres],
+    ):
+        if len(set(names)) == len(runs):
+            return [(name, run) for name, (_, run) in zip(names, runs, strict=True)]
+    return runs
+
+
+def _together(runs: Sequence[Named[Sequence[Section]]]) -> list[Section]:
+    """Put what the runs have to show of one kind into one section, each under its name."""
+    if len(runs) < 2:
+        return [each for _, sections in runs for each in sections]
+    together = []
+    for alike in zip(*(sections for _, sections in runs), strict=True):
+        parts: list[Part] = []
+        for (name, _), each in zip(runs, alike, strict=True):
+            told = [part for part in each.parts if part not in parts]  # what explains the charts is said once
+            parts += [evolve(part, title=f"{name}: {part.title}") if isinstance(part, Chart | Table) else part
+                      for part in told]  # fmt: skip
+        together.append(section(alike[0].title, *parts))
+    return together
 
 
 def _prefixed(name: str, text: str, results: Sequence[object]) -> str:
@@ -116,7 +142,7 @@ def _side_by_side(runs: Sequence[Named[Comparison]], difference: Diff) -> Sectio
     first = difference.names[0]
     sentences = []
     for run in difference.runs:
-        sentences += [f"{run.name} against {first}: {reading(run)}", *without_partner(first, run)]
+        sentences += without_partner(first, run)
     cells = [(name, run.cells) for name, run in runs]
     tables = [evolve(environment_table(difference.names, difference.environment), title="what differs")]
     tables += [evolve(cell_table(run), title=f"{run.name} against {first}") for run in difference.runs]

@@ -263,13 +263,17 @@ def _measured(request: pytest.FixtureRequest, *, quick: bool) -> Mapping[str, Co
     return measured
 
 
+@pytest.hookimpl(trylast=True)  # below pytest-benchmark's table
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Show the comparisons where there is no pytest-benchmark to show them, and what there is of them after Ctrl-C."""
-    shown = {} if config.pluginmanager.hasplugin("benchmark") else config.stash[MEASURED]
-    for name, comparison in (shown | config.stash.get(INTERRUPTED, {})).items():
+    """Show speed-ups and verdicts, which pytest-benchmark's table has not, and what there is of them after Ctrl-C."""
+    for name, comparison in (config.stash[MEASURED] | config.stash.get(INTERRUPTED, {})).items():
         if not isinstance(comparison, BaseException) and comparison.cells:
+            from gilcmp.show.text import plain
+
+            width = terminalreporter._tw.fullwidth
+            whole = name in config.stash.get(INTERRUPTED, {}) or not config.pluginmanager.hasplugin("benchmark")
             terminalreporter.section(f"gil_comparison: {name}")
-            terminalreporter.write_line(str(comparison))
+            terminalreporter.write_line(str(comparison) if whole else plain(comparison.overview(width), width))
 
 
 @pytest.hookimpl(optionalhook=True)  # called by pytest-benchmark only
