@@ -12,7 +12,7 @@ from attrs import evolve
 import gilcmp
 from gilcmp.cli import main as cli
 from gilcmp.experiments.claim import Figure
-from gilcmp.experiments.results import Claims, read_claims
+from gilcmp.experiments.results import Claims, Result, read_claims
 from gilcmp.judge.comparison import Comparison
 from gilcmp.judge.verdict import Verdict
 from gilcmp.probing.atlas import Entry
