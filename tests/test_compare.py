@@ -656,3 +656,14 @@ def test_a_function_whose_work_is_still_to_be_done_is_refused(function, message)
     with pytest.raises(TypeError, match=message) as error:
         gilcmp.compare(function, tasks=[1, 2], strategies="threads", workers=2, budget=0.1)
     assert "raised in the cell" in error.value.__notes__[0]
+
+
+def test_a_kernel_that_waits_is_compared_where_a_loop_runs_already():
+    """A notebook's cells run in an event loop: `asyncio.run` is refused there."""
+
+    async def cell():
+        return gilcmp.compare("fetch", strategies="asyncio", workers=2, size="small", budget=0.2)
+
+    found = asyncio.run(cell())
+    assert found["coroutine", "asyncio"].error is None
+    assert found["coroutine", "serial"].rounds

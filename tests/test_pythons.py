@@ -57,7 +57,7 @@ def test_one_without_gilcmp_says_how_to_install_it(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="needs shell scripts")
 def test_strange_interpreters(tmp_path):
     other = script(tmp_path / "other", '#!/bin/sh\necho \'["3.13.1", false, "0.0.1"]\'\n')
-    with pytest.raises(PythonError, match=r"has gilcmp 0\.0\.1, this is .*: install it with"):
+    with pytest.raises(PythonError, match=r"has gilcmp 0\.0\.1, this is .*: install it there"):
         find_python(other)
     broken = script(tmp_path / "broken", "#!/bin/sh\necho 'no such library' >&2; exit 1\n")
     with pytest.raises(PythonError, match="does not run: no such library"):

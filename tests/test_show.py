@@ -12,6 +12,8 @@ from conftest import made_up_run, observation, record
 from gilcmp import Estimate
 from gilcmp.judge.cell import control
 from gilcmp.show import words
+from gilcmp.show.model import section
+from gilcmp.show.text import plain
 
 
 def test_the_table_is_complete_and_fits_80_columns(run):
@@ -153,3 +155,16 @@ def test_unknown_numbers_are_dashes():
     nothing = Estimate(math.nan, math.nan, math.nan, 0)
     assert words.estimate(nothing) == words.percent(math.nan) == words.number(math.nan) == "-"
     assert words.estimate(Estimate(1.5, math.nan, math.nan, 1)) == "1.50"
+
+
+def test_print_gives_text_in_a_notebook_too(monkeypatch):
+    """Rich displays by itself there what it is told to print, and the string stayed empty."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert plain([section("title", "a sentence")]) == "title\na sentence"
+
+
+def test_a_notebook_shows_a_picture_by_itself():
+    pytest.importorskip("matplotlib")
+    from gilcmp.show.figure import figure
+
+    assert figure([])._repr_png_().startswith(b"\x89PNG")

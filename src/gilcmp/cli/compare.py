@@ -152,6 +152,7 @@ def _compare_pythons(
     """Compare in several interpreters, show one table, save a file for each."""
     from gilcmp.measure.pythons import PythonError, compare_pythons, python_overview, python_sections
     from gilcmp.saved.run import to_json
+    from gilcmp.show.model import section
 
     code = 0
     with measuring(output, quiet=quiet) as progress:
@@ -166,9 +167,7 @@ def _compare_pythons(
     if output == "-":
         click.echo(json.dumps([json.loads(to_json(comparison.run)) for _, comparison in comparisons], indent=1))
     elif comparisons:
-        show(python_sections(comparisons) if details else python_overview(comparisons))
-        if not details:
-            click.echo(MORE[0])
+        show(python_sections(comparisons) if details else [*python_overview(comparisons), section("", MORE[0])])
     if output not in (None, "-"):
         target = Path(str(output))
         for python, comparison in comparisons:

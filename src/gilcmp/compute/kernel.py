@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from gilcmp.base.checks import integer
+from gilcmp.base.coroutines import run_coroutine
 
 Task: TypeAlias = tuple[int, int]
 
@@ -163,11 +164,7 @@ class Kernel:
     def run_task(self, implementation: str, size: int, seed: int, task: Task) -> Any:
         """Do one task and return its part of the answer; a coroutine is run by itself."""
         part = self._call(self.implementations[implementation], self.inputs(size, seed), size, *task)
-        if isinstance(part, Coroutine):
-            import asyncio
-
-            return asyncio.run(part)
-        return part
+        return run_coroutine(part) if isinstance(part, Coroutine) else part
 
     async def await_task(self, implementation: str, size: int, seed: int, task: Task) -> Any:
         """Do one task of a coroutine implementation."""

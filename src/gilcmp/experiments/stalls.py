@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from gilcmp import kernels
+from gilcmp.base.coroutines import run_coroutine
 from gilcmp.base.median import middle
 from gilcmp.experiments.claim import Claim, Conditions, Figure, Outcome, above
 from gilcmp.judge.estimate import FEWEST, median
@@ -24,7 +25,7 @@ def _run(conditions: Conditions) -> Outcome:
     with conditions.undisturbed():
         for _ in range(max(FEWEST, int(conditions.seconds / len(calls) / CALL))):
             for name, call in calls.items():
-                delay, length = asyncio.run(_worst_delay(call))
+                delay, length = run_coroutine(_worst_delay(call))
                 delays[name].append(delay)
                 lengths[name].append(length)
     shares = {

@@ -40,7 +40,8 @@ def first_sentences(cells: Sequence[Cell], cpus: float) -> list[str]:
     same: dict[str, list[str]] = {}
     for kernel, sentences in said.items():
         same.setdefault(" ".join(sentences), []).append(kernel)
-    return [f"{', '.join(names)}: {text}" for text, names in same.items() if text]
+    alone = list(kernels) == list(dict.fromkeys(cell.implementation for cell in cells))  # a user's function
+    return [text if alone else f"{', '.join(names)}: {text}" for text, names in same.items() if text]
 
 
 def not_measured(cells: Sequence[Cell]) -> list[str]:

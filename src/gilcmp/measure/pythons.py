@@ -95,7 +95,7 @@ def find_python(wanted: str) -> Python:
         raise PythonError(f"python {wanted!r} does not run: {last}") from None
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         raise PythonError(f"python {wanted!r} is no interpreter that gilcmp can use: {error}") from None
-    install = f"install it with: {path} -m pip install gilcmp=={__version__}"
+    install = f"install it there, from the clone of this version: {path} -m pip install ."
     if installed is None:
         raise PythonError(f"python {wanted!r} ({version}) has no gilcmp: {install}")
     if installed != __version__:

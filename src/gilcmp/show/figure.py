@@ -24,12 +24,19 @@ def need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ImportError('pictures need matplotlib: pip install "gilcmp[report]"') from None
+        raise ImportError(
+            "pictures need matplotlib, which the extra gilcmp[report] brings: pip install matplotlib"
+        ) from None
 
 
 def figure(charts: Sequence[Chart | None], columns: int = 1) -> Any:
     """Draw charts in a grid; where there is None a place stays empty."""
     return _Drawing(charts, columns).figure
+
+
+def _shown_by_notebooks(figure_class: Any) -> Any:
+    """Return a class of figures that a notebook displays: it knows only those of pyplot by itself."""
+    return type("Picture", (figure_class,), {"_repr_png_": png})
 
 
 def png(picture: Any) -> bytes:
@@ -82,7 +89,9 @@ class _Drawing:
             ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
         )
         with matplotlib.rc_context({**colours, "grid.color": GRID, "font.size": 9, "axes.titlesize": 10}):
-            self.figure = Figure(figsize=(width, sum(heights) or 1.5), layout="constrained", dpi=120)
+            self.figure = _shown_by_notebooks(Figure)(
+                figsize=(width, sum(heights) or 1.5), layout="constrained", dpi=120
+            )
             FigureCanvasAgg(self.figure)
             if not known:
                 self.figure.text(0.5, 0.5, "nothing was measured that could be drawn", ha="center", va="center")

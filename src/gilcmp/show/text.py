@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from io import StringIO
 from typing import Any
@@ -20,7 +21,11 @@ STYLES = {"good": "green", "fair": "yellow", "bad": "red", "open": "magenta", "s
 
 def show(sections: Sequence[Section], *, stderr: bool = False) -> None:
     """Print sections to the terminal."""
-    Console(highlight=False, soft_wrap=False, stderr=stderr).print(render(sections))
+    console = Console(highlight=False, soft_wrap=False, stderr=stderr, force_jupyter=False)
+    if console.is_terminal:
+        console.print(render(sections))
+    else:  # without the spaces at the ends of lines with which a terminal is filled
+        print(plain(sections, console.width), file=sys.stderr if stderr else sys.stdout)
 
 
 def terminal_width() -> int:
@@ -31,7 +36,9 @@ def terminal_width() -> int:
 def plain(sections: Sequence[Section], width: int = NARROW) -> str:
     """Return sections as text without colours."""
     file = StringIO()
-    Console(file=file, width=width, color_system=None, legacy_windows=False).print(render(sections))
+    # in a notebook rich would display what it is to return as a string
+    console = Console(file=file, width=width, color_system=None, legacy_windows=False, force_jupyter=False)
+    console.print(render(sections))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
