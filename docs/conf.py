@@ -50,6 +50,7 @@ intersphinx_mapping = {"python": ("https://docs.python.org/3", None)} if os.envi
 # ---- the pages ----
 html_theme = "furo"
 html_show_sourcelink = False
+html_show_copyright = False
 html_copy_source = False
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0072B2", "color-brand-content": "#0072B2"},

@@ -25,8 +25,7 @@ PAGES = "\n".join([README, *(page.read_text(encoding="utf-8") for page in sorted
 COMMANDS = list(dict.fromkeys(re.findall(r"^\$ (gilcmp .*?)(?:\s+#.*)?$", PAGES, re.MULTILINE)))
 # "python3.13t" stands for a free-threaded interpreter with gilcmp, which not every machine has
 COMMANDS = [command for command in COMMANDS if "--python" not in command]
-EXAMPLES = re.findall(r"^( *)```python\n(.*?)```", PAGES, re.DOTALL | re.MULTILINE)
-EXAMPLES = [textwrap.dedent(f"{indent}{code}") for indent, code in EXAMPLES]
+EXAMPLES = [textwrap.dedent(code) for code in re.findall(r"^ *```python\n(.*?)^ *```", PAGES, re.DOTALL | re.MULTILINE)]
 LIBRARIES = ("lxml", "pandas", "PIL")  # `nox -s libraries` installs them
 
 
@@ -73,7 +72,7 @@ def prepared_command(command, folder, run, claims):
             words += ["--budget", "1s"]
         case "compare":
             words += ["--budget", "300ms"]
-            if ":" not in words[1] and not {"--size", "-s"} & set(words):
+            if words[1].isidentifier() and "--size" not in words:
                 words += ["--size", "small"]  # the time goes into calibrating otherwise
     return ["-m", "gilcmp", *words]
 
@@ -140,7 +139,9 @@ def test_every_public_name_has_its_place_in_the_reference():
     from gilcmp import testing
 
     reference = (ROOT / "docs/reference/api.md").read_text()
-    documented = set(re.findall(r"^\.\. \w+:: (\w+)", reference, re.MULTILINE))
+    documented = set(
+        re.findall(r"^\.\. (?:auto)?(?!current)(?:data|function|class|exception):: (\w+)", reference, re.MULTILINE)
+    )
     assert documented == {*gilcmp.__all__, *testing.__all__} - {"__version__"}
 
 
