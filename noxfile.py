@@ -61,7 +61,8 @@ def lint(session):
 def libraries(session):
     """Use gilcmp as others do: an extension's author in C, Cython and pybind11, data scientists, in a notebook."""
     install(session, "libraries", ".")
-    session.run("pytest", "-q", "-n", "2", "tests/test_libraries.py", "tests/test_extension.py", *session.posargs)
+    tests = ("tests/test_libraries.py", "tests/test_extension.py", "tests/test_docs.py")
+    session.run("pytest", "-q", "-n", "2", *tests, *session.posargs)
 
 
 @nox.session(default=False)
