@@ -107,37 +107,63 @@ def test_default_workers(cpus, steps):
     assert gilcmp.default_workers(cpus) == steps
 
 
-@pytest.mark.skipif(not gilcmp.environment().free_threaded, reason="only a free-threaded build can have it off")
+only_free_threaded = pytest.mark.skipif(
+    not gilcmp.environment().free_threaded, reason="only a free-threaded build can have it off"
+)
+
+
+@pytest.fixture
+def needs_gil(tmp_path):
+    """The folder of an extension that does not say that it can do without: the interpreter turns the GIL on for it."""
+    source = tmp_path / "needs_gil.c"
+    source.write_text(
+        "#include <Python.h>\n"
+        'static struct PyModuleDef it = {PyModuleDef_HEAD_INIT, "needs_gil", NULL, 0};\n'
+        "PyMODINIT_FUNC PyInit_needs_gil(void) { return PyModuleDef_Init(&it); }\n"
+    )
+    include, suffix = sysconfig.get_path("include"), sysconfig.get_config_var("EXT_SUFFIX")
+    target = str(tmp_path / f"needs_gil{suffix}")
+    subprocess.run(["cc", "-shared", "-fPIC", f"-I{include}", str(source), "-o", target], check=True)
+    return tmp_path
+
+
+def python(folder, *arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60, cwd=folder
+    )
+
+
+@only_free_threaded
 @pytest.mark.parametrize("how", ["option", "module"])
-def test_what_turned_the_gil_on_is_told(how, tmp_path):
+def test_what_turned_the_gil_on_is_told(how, needs_gil):
     code = "import gilcmp; found = gilcmp.environment(); print(found.gil_enabled, '|', found.gil_culprit)"
     options = ["-X", "gil=1"] if how == "option" else ["-W", "ignore"]
     if how == "module":
-        # an extension that does not say that it can do without: the interpreter turns the GIL on for it
-        source = tmp_path / "needs_gil.c"
-        source.write_text(
-            "#include <Python.h>\n"
-            'static struct PyModuleDef it = {PyModuleDef_HEAD_INIT, "needs_gil", NULL, 0};\n'
-            "PyMODINIT_FUNC PyInit_needs_gil(void) { return PyModuleDef_Init(&it); }\n"
-        )
-        include, suffix = sysconfig.get_path("include"), sysconfig.get_config_var("EXT_SUFFIX")
-        command = [
-            "cc",
-            "-shared",
-            "-fPIC",
-            f"-I{include}",
-            str(source),
-            "-o",
-            str(tmp_path / f"needs_gil{suffix}"),
-        ]
-        subprocess.run(command, check=True)
-        code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import needs_gil; {code}"
-    done = subprocess.run(
-        [sys.executable, *options, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+        code = f"import sys; sys.path.insert(0, ''); import needs_gil; {code}"
+    done = python(needs_gil, *options, "-c", code)
     expected = "PYTHON_GIL=1 or -X gil=1" if how == "option" else "the module needs_gil"
     assert done.stdout.strip() == f"True | {expected}"
     assert gilcmp.environment().gil_culprit is None
+
+
+@only_free_threaded
+def test_the_command_warns_once_when_an_import_has_turned_the_gil_on(needs_gil):
+    probe = ("-m", "gilcmp", "probe", "needs_gil", "-s", "import needs_gil", "--budget", "50ms")
+    warned = python(needs_gil, "-W", "ignore", *probe).stderr
+    assert warned.count("the module needs_gil has turned the GIL on") == 1
+    (needs_gil / "script.py").write_text("import needs_gil")
+    warned = python(needs_gil, "-W", "ignore", "-m", "gilcmp", "timeline", "-q", "script.py").stderr
+    assert warned.count("the module needs_gil has turned the GIL on") == 1
+    asked_for = python(needs_gil, "-X", "gil=1", "-m", "gilcmp", "env")
+    assert "turned the GIL on" not in asked_for.stderr
+
+
+@only_free_threaded
+def test_the_plugin_warns_once_when_an_import_has_turned_the_gil_on(needs_gil):
+    (needs_gil / "test_it.py").write_text("import needs_gil\n\ndef test_it(): pass\n")
+    done = python(needs_gil, "-W", "ignore", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("the module needs_gil has turned the GIL on") == 1
 
 
 # ---- who else uses the CPUs ----

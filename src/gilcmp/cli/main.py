@@ -20,7 +20,7 @@ from gilcmp.cli.about import env, list_
 from gilcmp.cli.claims import claims, threshold
 from gilcmp.cli.compare import compare
 from gilcmp.cli.files import diff, report
-from gilcmp.cli.output import INTERRUPTED, complain
+from gilcmp.cli.output import INTERRUPTED, complain, tell_of_the_gil
 from gilcmp.cli.probe import atlas, probe
 from gilcmp.cli.timeline import timeline
 
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = 0
     except OSError as error:
         code = complain(str(error))
+    if not callable(code):
+        tell_of_the_gil()
     if callable(code):
         # `timeline`: a user's program, whose errors and exits must not be taken for gilcmp's
         code()

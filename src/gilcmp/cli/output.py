@@ -69,6 +69,17 @@ def _progress(*, silent: bool) -> Any:
     return Silent() if silent or not (sys.stdout.isatty() and sys.stderr.isatty()) else ProgressBar()
 
 
+def tell_of_the_gil() -> None:
+    """Say on standard error if an import has turned the GIL of a free-threaded build on."""
+    if "free-threading" not in sys.version:
+        return  # without loading anything
+    from gilcmp.measure.machine import gil_warning
+
+    warning = gil_warning()
+    if warning:
+        click.echo(f"gilcmp: {warning}", err=True)
+
+
 def complain(message: str) -> int:
     """Print on one line what is wrong; return the exit code."""
     one_line = " ".join(message.split())

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from gilcmp.cli.arguments import Duration, example, need_writable
-from gilcmp.cli.output import complain, failed, save, show
+from gilcmp.cli.output import complain, failed, save, show, tell_of_the_gil
 
 
 @click.command(
@@ -109,6 +109,7 @@ def _record(
             save(recording.save, output)
         if not quiet:
             show(recording.sections() if details else recording.overview(), stderr=True)
+        tell_of_the_gil()
         if interrupted:
             program.leave_interrupted()
 

@@ -58,7 +58,7 @@ def overview(cells: Sequence[Cell], run: Run, width: int) -> list[Section]:
 def machine(cells: Sequence[Cell], run: Run) -> str:
     """Say in one sentence where it was measured, for how long, and how quiet it was."""
     where = run.environment
-    gil = "" if "GIL" in where.interpreter else f", GIL {'on' if where.gil_enabled else 'off'}"
+    gil = f", turned on by {where.gil_culprit}" if where.gil_culprit else ""
     busy = foreign(cells)
     if busy is None:
         state = "nothing was measured"

@@ -19,6 +19,9 @@ from gilcmp.saved.environment import Environment
 PACKAGES = ("gilcmp", "numpy", "cython", "psutil")
 
 
+ASKED_FOR = "PYTHON_GIL=1 or -X gil=1"  # what keeps the GIL of a free-threaded build on by the user's will
+
+
 def environment() -> Environment:
     """Describe the interpreter and the machine, now."""
     import multiprocessing
@@ -75,6 +78,16 @@ def gil_enabled() -> bool:
     return True if ask is None else bool(ask())
 
 
+def gil_warning() -> str | None:
+    """Say that an import has turned the GIL of a free-threaded build on; None where none has, or it was asked for."""
+    if not sysconfig.get_config_var("Py_GIL_DISABLED") or not gil_enabled():
+        return None
+    culprit = _gil_culprit()
+    if culprit == ASKED_FOR:
+        return None
+    return f"{culprit} has turned the GIL on: what was measured since then was measured with it (-X gil=0 keeps it off)"
+
+
 @lru_cache
 def _gil_culprit() -> str:
     """Say what turned the GIL of a free-threaded build on.
@@ -85,7 +98,7 @@ def _gil_culprit() -> str:
     import json
 
     if sys._xoptions.get("gil") == "1" or os.environ.get("PYTHON_GIL") == "1":
-        return "PYTHON_GIL=1 or -X gil=1"
+        return ASKED_FOR
     loaded = [
         name
         for name, module in list(sys.modules.items())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -266,6 +267,12 @@ def _measured(request: pytest.FixtureRequest, *, quick: bool) -> Mapping[str, Co
 @pytest.hookimpl(trylast=True)  # below pytest-benchmark's table
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Show speed-ups and verdicts, which pytest-benchmark's table has not, and what there is of them after Ctrl-C."""
+    if "free-threading" in sys.version:
+        from gilcmp.measure.machine import gil_warning
+
+        warning = gil_warning()
+        if warning:
+            terminalreporter.write_line(f"gilcmp: {warning}", yellow=True)
     for name, comparison in (config.stash[MEASURED] | config.stash.get(INTERRUPTED, {})).items():
         if not isinstance(comparison, BaseException) and comparison.cells:
             from gilcmp.show.text import plain
