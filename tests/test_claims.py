@@ -78,7 +78,7 @@ def test_the_list_is_the_one_that_was_promised():
 def test_every_claim_runs_and_leaves_nothing_behind(name):
     threads = threading.active_count()
     interval = sys.getswitchinterval()
-    (result,) = gilcmp.claims(name, budget=10)
+    (result,) = gilcmp.claims(name, budget=0.1 * CLAIMS[name].seconds)
     assert result.verdict.word in WORDS
     assert result.verdict.reason
     assert result.figures or result.verdict == CANNOT
@@ -213,7 +213,7 @@ def test_a_helper_that_a_busy_machine_does_not_let_finish(monkeypatch):
         raise subprocess.TimeoutExpired(command, timeout)
 
     monkeypatch.setattr(subprocess, "run", starved)
-    (result,) = gilcmp.claims("convoy", budget=10)
+    (result,) = gilcmp.claims("convoy", budget=0.7)
     assert result.verdict == CANNOT
     assert result.verdict.reason == "the client failed: it took longer than 30 s"
 
@@ -231,7 +231,7 @@ def test_ctrl_c_keeps_what_was_finished(monkeypatch):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"names": "nope"}, "claim must be one of one-at-a-time, .*, got 'nope'"),
-    ({"budget": 0}, "budget must be from 1 to 100000 seconds, got 0"),
+    ({"budget": 0}, "budget must be from 0.01 to 100000 seconds, got 0"),
     ({"budget": math.nan}, "budget must be"),
     ({"budget": "long"}, "budget must be"),
 ])  # fmt: skip
@@ -347,7 +347,7 @@ def test_expectations(tmp_path, capsys, monkeypatch):
 
 def test_the_command_line_saves(tmp_path, capsys):
     path = tmp_path / "claims.json"
-    assert _call("claims", "refcounts", "--budget", "5s", "-o", str(path)) == 0
+    assert _call("claims", "refcounts", "--budget", "200ms", "-o", str(path)) == 0
     assert "refcounts" in capsys.readouterr().out
     saved = json.loads(path.read_text())
     assert saved["format"] == "gilcmp claims"
@@ -399,3 +399,30 @@ def test_ctrl_c_leaves_no_server_pool_or_thread(name):
     assert "Traceback" not in errors or "Exception ignored" in errors
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
+
+
+def test_a_budget_is_for_the_claims_that_are_asked_for(monkeypatch):
+    """A stranger gave one claim 20 s, and it took its share of 20 s for thirteen: 1 s."""
+    given = []
+
+    def run(conditions):
+        given.append(conditions.seconds)
+        return conditions.conclude(True, "so it is")
+
+    claim = Claim("one", "It is so.", "", run, seconds=4.0)
+    other = Claim("other", "It is so.", "", run, seconds=6.0)
+    monkeypatch.setattr(suite, "CLAIMS", {"one": claim, "other": other})
+    gilcmp.claims("one", budget=20)
+    gilcmp.claims(budget=20)
+    assert given == [20.0, 8.0, 12.0]
+
+
+def test_a_threshold_without_small_sizes_confirms_and_refutes_nothing(monkeypatch):
+    """Small sizes had no interval, the smallest that had one was taken for the small end: a true claim was refuted."""
+    module = import_module("gilcmp.experiments.release_threshold")
+    unknown, known = Estimate(1.0, math.nan, math.nan, 3), Estimate(1.9, 1.8, 2.0, 9)
+    points = [SimpleNamespace(size=1, speedup=unknown), SimpleNamespace(size=10**6, speedup=known)]
+    found = SimpleNamespace(points=points, release_cost=known, reacquire=0.005, parallel_from=known, cheap_from=known)
+    monkeypatch.setattr(module, "threshold", lambda *_, **__: found)
+    with pytest.raises(Unclear, match="no size up to 2,048"):
+        module._run(Conditions(1.0, 2.0, gil=True))

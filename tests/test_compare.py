@@ -215,7 +215,11 @@ def test_a_task_may_be_several_arguments():
     ("function", "given", "hint"),
     [
         (tasks.add, [(1, 2)], "each task is one argument; star=True makes several of a tuple"),
-        (tasks.double, None, "tasks=[…] gives the arguments, one call each"),
+        (
+            tasks.double,
+            None,
+            'tasks=[…] gives the arguments, one call each; in a shell: "f(x)" -s "from module import f; x = 1"',
+        ),
         (tasks.raises_type_error, [1], None),
     ],
 )

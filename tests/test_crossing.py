@@ -76,3 +76,12 @@ def test_the_interval_holds_the_truth_and_the_value_is_not_off_to_one_side():
         off.append(math.log(found.value / 300))
     assert inside >= 0.95 * 500
     assert abs(sum(off) / 500) < 0.1
+
+
+def test_sizes_without_an_interval_may_lie_on_either_side():
+    """What was measured began at 1; that 100 lies above says nothing about the sizes before it."""
+    unknown = Estimate(1.2, math.nan, math.nan, 3)
+    found = crossing(
+        [(1, unknown), (10, unknown), (100, Estimate(1.5, 1.4, 1.6, 9)), (1000, Estimate(1.9, 1.8, 2.0, 9))]
+    )
+    assert (found.low, found.high) == (1.0, 100.0)

@@ -32,7 +32,7 @@ LIBRARIES = ("lxml", "pandas", "PIL")  # `nox -s libraries` installs them
 @pytest.fixture(scope="module")
 def started(tmp_path_factory, run):
     """Start all commands and examples, three at a time; one after the other they take most of a minute."""
-    claims = gilcmp.claims("refcounts", budget=1)
+    claims = gilcmp.claims("refcounts", budget=0.1)
 
     def start(arguments, folder):
         words = [sys.executable, *arguments]

@@ -134,7 +134,7 @@ def test_the_command_names_what_is_missing():
 
 
 def test_claims_in_another_interpreter():
-    (here, there) = gilcmp.claims("refcounts", budget=5, pythons=twins()[1:])
+    (here, there) = gilcmp.claims("refcounts", budget=0.2, pythons=twins()[1:])
     assert here.name == there.name == "refcounts"
     assert {type(figure) for figure in there.figures} == {type(here.figures[0])}
     json.loads(gilcmp.Claims([here, there], gilcmp.environment()).to_json())

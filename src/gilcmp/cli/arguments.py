@@ -122,12 +122,16 @@ def _function_of_script(script: Path, path: str) -> Callable[..., Any]:
         raise click.UsageError(f"{str(script)!r} is no file")
     if not script.stem.isidentifier():
         raise click.UsageError(f"{str(script)!r} cannot be imported by other processes: its name is no module's")
+    if not path and not re.search(r"^(async )?def main\b|^main\b", script.read_text(errors="replace"), re.MULTILINE):
+        raise click.UsageError(f"{str(script)!r} has no function main: name one, as {script}:function")
     sys.path.insert(0, str(script.resolve().parent))  # where worker processes look for it too
     return _imported(f"{script}:{path or 'main'}", script.stem, path or "main")
 
 
 def hint(error: BaseException) -> str:
     """Return what may help with an error of a statement, to be added to it."""
+    if isinstance(error, TypeError) and "argument" in str(error):
+        return ' (with arguments: "f(x)" -s "from module import f; x = 1")'
     if isinstance(error, NameError) and getattr(error, "name", None):
         return f" (-s makes names: -s 'from module import {error.name}')"
     return ""

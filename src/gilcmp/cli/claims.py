@@ -29,7 +29,7 @@ MORE = ("All figures: --details; one claim: gilcmp claims NAME, as a script: --c
     epilog=example("gilcmp claims cpu-threads io-threads"),
 )
 @click.argument("names", nargs=-1, metavar="[CLAIM ...]")
-@click.option("--budget", type=Duration(), default=85.0, help="Time for all claims together, default: 85s.")
+@click.option("--budget", type=Duration(), help="Time for these claims together, default: 85s for all.")
 @click.option("--python", "pythons", multiple=True, metavar="PYTHON", help="Another interpreter; repeatable.")
 @click.option("--expect", metavar="FILE", help='TOML such as cpu-threads = "confirmed"; exit code 1 if one differs.')
 @click.option("-o", "--output", "--json", "output", metavar="FILE", help="Save as JSON; -: to standard output.")
@@ -38,7 +38,7 @@ MORE = ("All figures: --details; one claim: gilcmp claims NAME, as a script: --c
 @quiet_option
 def claims(
     names: tuple[str, ...],
-    budget: float,
+    budget: float | None,
     pythons: tuple[str, ...],
     expect: str | None,
     output: str | None,
@@ -111,14 +111,14 @@ def _print_code(names: tuple[str, ...]) -> int:
         raise click.UsageError(str(error)) from None
     for number, claim in enumerate(wanted):
         about = (claim.sentence, f"Why: {claim.why}", f"What this does not say: {claim.unsaid}")
-        text = "\n#\n".join(textwrap.fill(part, 88, initial_indent="# ", subsequent_indent="# ") for part in about)
+        text = "\n#\n".join(textwrap.fill(part, 78, initial_indent="# ", subsequent_indent="# ") for part in about)
         click.echo("\n\n" * (number > 0) + f"{text}\n\n{claim.code}", nl=False)
     return 0
 
 
 @click.command(
     short_help="Find from which size of a call releasing the GIL pays.",
-    epilog=example('gilcmp threshold "zlib.crc32(data[:n])" -s "import zlib; data = bytes(10**8)"'),
+    epilog=example('gilcmp threshold "zlib.compress(data[:n])" -s "import zlib; data = memoryview(bytes(10**8))"'),
 )
 @click.argument("work", metavar="KERNEL | PACKAGE.MODULE:FUNCTION | STATEMENT")
 @click.option("-s", "--setup", multiple=True, metavar="CODE", help="Run once before, for a statement; repeatable.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,17 @@ from gilcmp.cli.output import failed, measuring, save, show, show_result
 # so that two hardware threads of one core hardly get in each other's way (pi, say, is limited by the multiplier).
 DEFAULT_KERNELS = ("mandelbrot", "levenshtein")
 DEFAULT_BUDGET = 30.0
-MORE = (
-    "All cells, with more figures: --details. In one file to send: -o run.json, gilcmp report run.json -o report.html",
-    'Your code next: gilcmp probe "f(x)" -s "from mine import f, x"; gilcmp compare mine:f; gilcmp claims',
-)
+DETAILS = "All cells, with more figures: --details"
+SENT = "In one file to send:          gilcmp report {} -o report.html"
+NEXT = 'Your own code next:           gilcmp compare "f(x)" -s "from mine import f; x = 1"'
+
+
+def _further(work: tuple[str, ...], outputs: Sequence[str]) -> list[str]:
+    """Return what may be asked next, a line each, so that a command can be copied."""
+    sent = (
+        SENT.format(" ".join(map(shlex.quote, outputs))) if outputs else SENT.format("run.json, saved by -o run.json,")
+    )
+    return [DETAILS, sent] + [NEXT] * (not work)
 
 
 @click.command(
@@ -131,7 +139,7 @@ def compare(
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             failure, result = error, session.comparison()
     if result.cells or failure is None:
-        _show_run(result, to_stdout=to_stdout, details=details, further=MORE if not work else MORE[:1])
+        _show_run(result, to_stdout=to_stdout, details=details, further=_further(work, [output] if output else []))
     code = 0 if failure is None else failed(failure)
     if result.cells and output is not None and not to_stdout:
         code = save(result.save, output) or code
@@ -166,12 +174,15 @@ def _compare_pythons(
             code, comparisons = failed(error), getattr(error, "comparisons", [])
     if output == "-":
         click.echo(json.dumps([json.loads(to_json(comparison.run)) for _, comparison in comparisons], indent=1))
-    elif comparisons:
-        show(python_sections(comparisons) if details else [*python_overview(comparisons), section("", MORE[0])])
+    paths = []
     if output not in (None, "-"):
         target = Path(str(output))
-        for python, comparison in comparisons:
-            code = save(comparison.save, str(target.with_stem(f"{target.stem}-{python.name}"))) or code
+        paths = [str(target.with_stem(f"{target.stem}-{python.name}")) for python, _ in comparisons]
+    further = _further(tuple(work), paths)
+    if output != "-" and comparisons:
+        show(python_sections(comparisons) if details else [*python_overview(comparisons), section("", *further)])
+    for path, (_, comparison) in zip(paths, comparisons, strict=False):
+        code = save(comparison.save, path) or code
     return code
 
 

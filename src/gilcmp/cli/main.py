@@ -69,11 +69,12 @@ Start here:
   gilcmp compare            what threads and processes do
                             for ready-made work, in 30 s
   gilcmp claims             what people say about the GIL,
-                            tested here, in 85 s
+                            tested here, in 80 s
 Your own code:
   gilcmp probe "f(x)" -s "from mine import f, x"
                             does this call release the GIL?
-  gilcmp compare mine:f     do threads or processes help?
+  gilcmp compare "f(x)" -s "from mine import f, x"
+                            do threads or processes help?
   gilcmp timeline script.py
                             which thread holds the GIL?
 

@@ -17,6 +17,7 @@ import click
 from gilcmp.show.model import Section
 
 INTERRUPTED = 130
+OURS = str(Path(__file__).parent.parent)
 
 
 def show(sections: Sequence[Section], *, stderr: bool = False) -> None:
@@ -93,11 +94,15 @@ def failed(error: BaseException) -> int:
         click.echo("gilcmp: interrupted", err=True)
         return INTERRUPTED
     notes = getattr(error, "__notes__", [])
-    if notes:
-        traceback.print_exception(error, limit=-3)
-    return complain(
-        f"{type(error).__name__}: {error} ({'; '.join(notes)})" if notes else str(error) or type(error).__name__
-    )
+    if not notes:
+        return complain(str(error) or type(error).__name__)
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(OURS)]
+    if theirs:  # of the user's code, not of what called it
+        frames = "".join(traceback.format_list(theirs[-3:]))
+        click.echo(f"Traceback (most recent call last):\n{frames}", nl=False, err=True)
+    elif error.__cause__ is not None:  # raised in another process
+        click.echo(str(error.__cause__).strip().strip('"'), err=True)
+    return complain(f"{type(error).__name__}: {error} ({'; '.join(note.removeprefix('gilcmp: ') for note in notes)})")
 
 
 def save(write: Callable[[str | Path], object], output: str) -> int:

@@ -72,7 +72,7 @@ def probe(
     if output is not None:
         code = write_json([asdict(probe) for probe in probes], output) or code
     elif len(calls) == 1:
-        click.echo(str(probes[0]))
+        show(probes[0].sections())
     else:
         show([section("", probe_table(probes))])
     return code or (3 if all(probe.verdict.word in OPEN for probe in probes) else 0)

@@ -62,8 +62,8 @@ CLAIM = Claim(
     "The same fetches as coroutines; then 100, 1 000 and 10 000 concurrent waits as threads and as tasks.",
     _run,
     seconds=8.5,
-    why="A task is a Python object of some kilobytes that one event loop resumes; a thread has a stack of its "
-    "own, and the system has to schedule it.",
+    why="A task is a Python object of about a kilobyte that one event loop resumes; a thread has a stack of "
+    "its own, and the system has to schedule it.",
     unsaid="It does not follow that asyncio computes faster: there is one thread, and a coroutine that computes "
     "blocks all others.",
     code="""import asyncio, threading, time

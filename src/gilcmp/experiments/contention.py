@@ -44,8 +44,8 @@ def _run(conditions: Conditions) -> Outcome:
     crowded = times[INTERVALS[0], WORKERS[-1]]
     return conditions.conclude(
         not above(crowded, 1.0),
-        f"{WORKERS[-1]} threads took {1 / crowded.value:.2f} times as long as none at a switch interval of "
-        f"{INTERVALS[0] * 1e3:g} ms",
+        f"{WORKERS[-1]} threads took {1 / crowded.value:.2f} times as long as one after the other, at a switch "
+        f"interval of {INTERVALS[0] * 1e3:g} ms",
         *figures,
     )
 
@@ -83,8 +83,8 @@ CLAIM = Claim(
     "The same work in 1, 2, 4, 8 and 16 threads, at switch intervals of 0.5, 5 and 50 ms.",
     _run,
     seconds=16.0,
-    why="Handing the lock over costs a system call and a wake-up, and the caches of another core. A waiting "
-    "thread asks for the lock once a switch interval, so a short interval means many hand-overs.",
+    why="Handing the lock over costs a system call and a wake-up, and moves data between the cores' caches. A "
+    "waiting thread asks for the lock once a switch interval, so a short interval means many hand-overs.",
     unsaid="It does not follow that a longer switch interval is better: threads that wait for I/O then wait "
     "longer for the lock.",
     code="""import sys, threading, time

@@ -135,8 +135,7 @@ CLAIM = Claim(
     seconds=6.0,
     why="A thread that comes back from I/O needs the lock, and a busy thread hands it over only after a "
     "switch interval of 5 ms. That is paid for each request.",
-    unsaid="It does not follow for a busy thread that runs C code with the lock released: beside that one "
-    "requests are as fast as ever.",
+    unsaid="It does not follow for a busy thread that runs C code with the lock released: that one is not in the way.",
     code="""import socket, threading, time
 
 def requests_in_a_second():

@@ -66,8 +66,10 @@ CLAIM = Claim(
     _run,
     seconds=10.0,
     why="Without the lock each object guards itself: counts are biased towards the owning thread, and lists "
-    "and dicts have locks of their own. That costs a thread that is alone some time.",
-    unsaid="It does not follow that threads which share objects scale: they wait for each other at every shared one.",
+    "and dicts have locks of their own. That costs a thread that is alone some time; in 3.13 the adaptive "
+    "interpreter is switched off as well, and that costs more.",
+    unsaid="It does not follow that threads which share objects scale: writing to one list or dict, or counting "
+    "references to one object, slows them.",
     code="""import sys, threading, time
 
 def count(n):

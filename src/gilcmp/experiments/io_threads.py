@@ -46,8 +46,8 @@ CLAIM = Claim(
     seconds=4.0,
     why="A thread releases the lock before it waits for a socket, a file or a sleep, and asks for it again "
     "afterwards. Five waits then pass side by side.",
-    unsaid="It does not follow that what is done with the answers runs in parallel: parsing them is bytecode, "
-    "and takes turns.",
+    unsaid="It does not follow that what is done with the answers runs in parallel: parsing them usually holds "
+    "the lock.",
     code="""import threading, time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

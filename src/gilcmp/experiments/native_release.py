@@ -28,10 +28,10 @@ CLAIM = Claim(
     "mandelbrot in NumPy and in Cython with nogil under two threads; its twin that holds the GIL is the control.",
     _run,
     seconds=7.0,
-    why="C code that touches no Python object may release the lock while it computes. Then only the number of "
-    "cores and the memory set a limit.",
-    unsaid="It does not follow that every function of a C library scales: some hold the lock, and many are too "
-    "short for a release to matter.",
+    why="C code that touches no Python object may release the lock while it computes. Then the cores, the "
+    "memory and the way back to the lock set the limit.",
+    unsaid="It does not follow that every function of a C library scales: some hold the lock, and NumPy's loops "
+    "do for fewer than 500 elements.",
     code="""import threading, time
 import numpy as np
 

@@ -93,8 +93,8 @@ CLAIM = Claim(
     seconds=14.0,
     why="Each process has an interpreter and a lock of its own. What it needs and what it answers has to be "
     "pickled and sent through a pipe, and the process has to be started first.",
-    unsaid="It does not follow that processes pay for short tasks or large data: sending them can take longer "
-    "than the work.",
+    unsaid="It does not follow that processes pay off for short tasks or large data: sending them can take "
+    "longer than the work.",
     code="""import time
 from multiprocessing import Pool
 
@@ -108,6 +108,7 @@ if __name__ == "__main__":
     print(f"in a row:     {time.perf_counter() - began:.2f} s")
     began = time.perf_counter()
     with Pool(4) as pool:
+        pool.map(abs, range(4))  # only now all of them are there
         print(f"starting:     {time.perf_counter() - began:.2f} s")
         began = time.perf_counter()
         assert pool.map(heavy_work, tasks) == alone

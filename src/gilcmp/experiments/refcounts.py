@@ -72,8 +72,10 @@ CLAIM = Claim(
     _run,
     seconds=1.5,
     why="Adding 1 is three steps: read, add, write. Two threads that do so at once lose updates, and an "
-    "object whose count is wrong is freed too early or never.",
-    unsaid="It does not follow that the lock makes your own code safe: it may change hands between any two bytecodes.",
+    "object whose count is wrong is freed too early or never. A call from Python costs more than a lock, "
+    "so compare the upper three rows.",
+    unsaid="It does not follow that the lock makes your own code safe: a thread may lose it at a call, at a "
+    "loop's jump back, and wherever C code releases it.",
     code="""import sys, threading, time
 
 class Counter:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
-from gilcmp.experiments.claim import CannotTest, Claim, Conditions, Figure, Outcome, above
+from gilcmp.experiments.claim import CannotTest, Claim, Conditions, Figure, Outcome, Unclear, above
 from gilcmp.probing.threshold import size_range, threshold
 from gilcmp.show import words
+
+SMALL = 2048  # steps: a call of about a microsecond
 
 
 def _run(conditions: Conditions) -> Outcome:
@@ -21,6 +23,8 @@ def _run(conditions: Conditions) -> Outcome:
     known = [point for point in result.points if not math.isnan(point.speedup.low)]
     if not known:
         raise CannotTest(result.reason)
+    if known[0].size > SMALL or len(known) < 2:  # what is left is no small call
+        raise Unclear(f"no size up to {SMALL:,} had rounds enough for an interval")
     smallest, largest = known[0], known[-1]
     return conditions.conclude(
         not above(smallest.speedup, 1.0) and above(largest.speedup, 1.0),

@@ -94,7 +94,7 @@ CLAIM = Claim(
     unsaid="It does not follow for plain Python in a thread: that hands the lock over when it is asked for.",
     code="""import asyncio, ctypes, time
 
-holding, releasing = ctypes.PyDLL(None).usleep, ctypes.CDLL(None).usleep  # PyDLL keeps the lock
+holding, releasing = ctypes.PyDLL(None).usleep, ctypes.CDLL(None).usleep  # PyDLL keeps the lock; not on Windows
 
 async def heartbeat(call):
     last, worst = time.perf_counter(), 0.0

@@ -43,8 +43,9 @@ CLAIM = Claim(
     seconds=7.0,
     why="Since PEP 684 an interpreter of a process can have a lock, and objects, of its own. Two of them run "
     "bytecode at the same time in one process.",
-    unsaid="It does not follow that they can share objects: what is passed from one to the other is copied or "
-    "pickled, and not every extension can be loaded.",
+    unsaid="It does not follow that they can share objects: with few exceptions, such as the buffer of a "
+    "memoryview, what is passed from one to the other is copied or pickled, and not every extension can "
+    "be loaded.",
     code="""import sys, time
 
 def count(n):

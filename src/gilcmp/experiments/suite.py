@@ -37,7 +37,7 @@ CLAIMS: Mapping[str, Claim] = MappingProxyType(
 def claims(
     names: str | Iterable[str] | None = None,
     *,
-    budget: Duration = BUDGET,
+    budget: Duration | None = None,
     pythons: Sequence[Python] = (),
     progress: Callable[[Progress], None] | None = None,
     finished: Callable[[Claims], None] | None = None,
@@ -48,8 +48,8 @@ def claims(
     ----------
     names : str or iterable of str, optional
         Which; by default all of them.
-    budget : float
-        Seconds that all claims would take together, about; fewer claims take their share of it.
+    budget : float, optional
+        Seconds for the claims that are tested, together; by default what they need, 85 for all.
     pythons : sequence of Python
         Other interpreters in which they are tested as well, claim by claim.
     progress : callable, optional
@@ -69,8 +69,9 @@ def claims(
         For a claim that does not exist.
     """
     chosen = chosen_claims(names)
-    budget = duration("budget", budget, 1, 1e5)
-    scale = budget / sum(claim.seconds for claim in CLAIMS.values())
+    scale = BUDGET / sum(claim.seconds for claim in CLAIMS.values())
+    if budget is not None:
+        scale = duration("budget", budget, 0.01, 1e5) / (sum(claim.seconds for claim in chosen) or 1.0)
     where = environment()
     name = where.build
     total = sum(claim.seconds * scale for claim in chosen) * (1 + len(pythons))
@@ -92,7 +93,7 @@ def claims(
                     continue  # it has seen them all already
                 if progress is not None:
                     progress(Progress(f"{claim.name}, {python.name}", done / total, total - done))
-                results.append(_tested_in(python, claim, budget))
+                results.append(_tested_in(python, claim, claim.seconds * scale))
                 done += claim.seconds * scale
     except BaseException as error:
         error.claims = Claims(results, where)  # type: ignore[attr-defined]

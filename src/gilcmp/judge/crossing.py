@@ -34,7 +34,8 @@ def crossing(curve: Sequence[tuple[int, Estimate]]) -> Estimate:
     known = [(size, estimate) for size, estimate in curve if not math.isnan(estimate.low)]
     below = list(takewhile(lambda point: point[1].high < 1, known))
     above = list(takewhile(lambda point: point[1].low > 1, reversed(known)))
-    low = float(below[-1][0]) if below else float(known[0][0]) if known else math.nan
+    # sizes without an interval may lie on either side
+    low = float(below[-1][0]) if below else float(curve[0][0]) if known else math.nan
     high = float(above[-1][0]) if above else math.inf
     return Estimate(_fitted_crossing(known), low, high, len(known))
 

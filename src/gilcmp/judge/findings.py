@@ -69,7 +69,7 @@ def _twins(cells: Sequence[Cell], cpus: float) -> list[str]:
         return []
     sentences = [
         f"{workers} threads ran cython_nogil {_times(free)} as fast as one and cython_gil {_times(held)}: "
-        "the same machine code, with and without the GIL."
+        + ("the same machine code, with and without the GIL." if held.gil_enabled else "there is no GIL to hold.")
     ]
     plain = _at(cells, "python", "threads", workers)
     if plain is not None:
@@ -103,8 +103,13 @@ def _twins_of_all(kernels: Sequence[Sequence[Cell]], cpus: float) -> str:
     said += f"machine code {'' if plain else 'ran '}{_times(*held)} where it kept the GIL (cython_gil) "
     said += f"{'but' if differs else 'and'} {_times(*free)} where it released it (cython_nogil)"
     said += "." if plain else ", as fast as in one."
+    if not held[0].gil_enabled:
+        said = f"plain Python ran {_times(*plain)} as fast as in one, " if plain else ""
+        said += (
+            f"machine code {_times(*held)} (cython_gil) and {_times(*free)} (cython_nogil): there is no GIL to hold."
+        )
     if processes:
-        said += f" In {workers} processes, the code that kept it ran {_times(*processes)} as fast."
+        said += f" In {workers} processes, cython_gil ran {_times(*processes)} as fast."
     return f"In {workers} threads, {said}"
 
 

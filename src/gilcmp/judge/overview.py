@@ -10,7 +10,7 @@ from gilcmp.judge.cell import Cell, by_kernel
 from gilcmp.judge.estimate import Estimate
 from gilcmp.judge.findings import first_sentences, not_measured
 from gilcmp.judge.tables import sending
-from gilcmp.judge.verdict import UNDECIDED
+from gilcmp.judge.verdict import MIN_ROUNDS, UNDECIDED
 from gilcmp.saved.run import Run
 from gilcmp.show import words
 from gilcmp.show.model import Column, Section, Sentence, Table, Value, section
@@ -23,8 +23,9 @@ QUIET_MACHINE = 0.1  # CPUs that others may keep busy on a machine that is calle
 
 def overview(cells: Sequence[Cell], run: Run, width: int) -> list[Section]:
     """Return what fits on a screen of so many columns and 24 lines: what was found, its figures, and the machine."""
-    if not cells:
-        return [section("", "Nothing was measured.")]
+    if not any(cell.rounds for cell in cells):
+        where = run.environment.interpreter
+        return [section("", *not_measured(cells), f"Nothing was measured before it ended. {where}.")]
     first = first_sentences(cells, run.environment.cpus)
     sections = [section("", *first)] if first else []
     chosen = _chosen(cells, run.environment.cpus, width)
@@ -44,7 +45,8 @@ def overview(cells: Sequence[Cell], run: Run, width: int) -> list[Section]:
     parts = []
     if unanswered:
         names = "; ".join(k if [k] == found else f"{k} ({', '.join(found)})" for k, found in unanswered.items())
-        parts.append(Sentence(f"Without an answer: {names}."))
+        why = ", ".join(word for word in UNDECIDED if any(cell.verdict == word for cell in cells))
+        parts.append(Sentence(f"Without an answer ({why}): {names}."))
     parts += [Sentence(sentence) for sentence in _reasons(cells, chosen)]
     parts += [Sentence(sentence, "dim") for sentence in sending(cells)]
     parts += [Sentence(f"Note: {note}.", "strong") for note in run.notes]
@@ -80,6 +82,10 @@ def _open_cells(cells: Sequence[Cell]) -> str:
     unclear = sum(not cell.error and cell.verdict.word in UNDECIDED for cell in cells)
     if not unclear:
         return ""
+    rounds = max(len(cell.rounds) for cell in cells)
+    if rounds < MIN_ROUNDS:
+        fit = words.counted(rounds, "round")
+        return f" {fit} fitted into the budget, and an interval needs {MIN_ROUNDS}: a longer --budget gives answers."
     return f" {unclear} of {len(cells)} cells gave no clear answer: a longer budget or a quieter machine may."
 
 
@@ -137,7 +143,7 @@ def _table(kernel: str, rows: dict[str, list[Cell]], chosen: Sequence[tuple[str,
             names = {key: f"{key[0]}, {place}" for key, place in names.items()}
         label = max([len(kernel), *map(len, names.values())]) + 1
         length = max(SHORTEST, min(LONGEST, width - label - FIGURES - 14))
-        titles = (Column(kernel, wraps=False), Column(_scale(length, top), wraps=False), Column(""))
+        titles = (Column(kernel), Column(_scale(length, top), wraps=False), Column(""))
         long = tuple(
             (name, *_figures(shown[key], length, top))
             for key, name in names.items()

@@ -220,6 +220,10 @@ def _too_few(observations: Sequence[Observation], quiet: Sequence[Observation], 
         rounds = counted(total, "round")
         return Verdict("too noisy", f"{rounds} cannot give an interval: at least {MIN_ROUNDS} can")
     busy = middle([observation.foreign for observation in observations])
+    if 2 * len(quiet) >= total:
+        return Verdict(
+            "starved", f"{len(quiet)} of {total} rounds counted, and {MIN_ROUNDS} are needed: a longer budget"
+        )
     quiet_ones = f"only {len(quiet)} of {total} rounds counted" if quiet else f"none of {total} rounds counted"
     return Verdict("starved", f"{quiet_ones}: other work kept {busy:.1f} of {situation.cpus:g} CPUs busy")
 

@@ -236,7 +236,10 @@ class Job:
         if self.batched or trace is not None or not isinstance(error, TypeError) or "argument" not in str(error):
             return
         if all(task is None for task in self.tasks):
-            error.add_note("gilcmp: tasks=[…] gives the arguments, one call each")
+            error.add_note(
+                "gilcmp: tasks=[…] gives the arguments, one call each; "
+                'in a shell: "f(x)" -s "from module import f; x = 1"'
+            )
         elif any(isinstance(task, tuple | list) for task in self.tasks):
             error.add_note("gilcmp: each task is one argument; star=True makes several of a tuple")
 

@@ -92,7 +92,7 @@ def find_python(wanted: str) -> Python:
         version, free_threaded, installed = json.loads(done.stdout.splitlines()[-1])
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise PythonError(f"python {wanted!r} does not run: {last}") from None
+        raise PythonError(f"python {wanted!r} does not run: {last[:200]}") from None
     except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
         raise PythonError(f"python {wanted!r} is no interpreter that gilcmp can use: {error}") from None
     install = f"install it there, from the clone of this version: {path} -m pip install ."

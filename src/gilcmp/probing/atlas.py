@@ -24,7 +24,7 @@ from gilcmp.probing.probe_result import TONES, WORDS, Probe, held_share
 from gilcmp.saved.environment import Environment
 from gilcmp.saved.kept import Kept, flat
 from gilcmp.show import words
-from gilcmp.show.model import Cell, Section, Table, columns, section
+from gilcmp.show.model import Cell, Column, Section, Table, columns, section
 
 #: The lists that come with gilcmp
 SHIPPED = ("stdlib", "numpy")
@@ -87,15 +87,20 @@ class Atlas(Kept):
         for group in dict.fromkeys(entry.group for entry in self):
             found: list[str] = [entry.probe.verdict.word for entry in self if entry.group == group and entry.probe]
             rows.append((group, str(len(found)), *(str(found.count(head) or "-") for head in heads)))
-        counts = Table(columns("", ">statements", *(f">{head}" for head in heads)), tuple(rows))
-        blocking = sorted(
-            (entry.probe for entry in self if entry.probe and entry.probe.verdict == "holds, blocks"),
-            key=lambda probe: -probe.stall.p99,
+        titles = (Column("", wraps=False), *columns(">statements", *(f">{head}" for head in heads)))
+        blocking = [(entry.probe.stall.p99, entry.statement) for entry in self
+                    if entry.probe and entry.probe.verdict == "holds, blocks"]  # fmt: skip
+        longest = "; ".join(
+            f"{statement.splitlines()[-1]} ({words.seconds(waited)})"
+            for waited, statement in sorted(blocking, key=lambda pair: -pair[0])[:3]
         )
-        longest = ", ".join(f"{probe.name} ({words.seconds(probe.stall.p99)})" for probe in blocking[:3])
         parts = [f"Others wait longest for: {longest}."] * bool(longest)
         errors = [f"{entry.statement}: {entry.error}" for entry in self if entry.error]
-        return [section(self.title, *parts), section("", counts), section("", *errors, self._reading())]
+        return [
+            section(self.title, *parts),
+            section("", Table(titles, tuple(rows))),
+            section("", *errors, self._reading()),
+        ]
 
     def _table(self, group: str) -> Table:
         titles = columns("statement", ">time", ">held", ">usable", "verdict")
@@ -105,9 +110,9 @@ class Atlas(Kept):
         """Describe the machine, and count the statements by verdict."""
         where = self.environment
         counted = [entry.probe.verdict.word for entry in self if entry.probe]
-        counts = ", ".join(f"{word}: {counted.count(word)}" for word in dict.fromkeys(sorted(counted)))
+        counts = "; ".join(f"{counted.count(word)} {word}" for word in dict.fromkeys(sorted(counted)))
         errors = len(self) - len(counted)
-        return f"{where.interpreter}, {where.cpu}, {where.system}. {counts}; errors: {errors}."
+        return f"{where.interpreter}, {where.cpu}, {where.system}. {counts}; {words.counted(errors, 'error')}."
 
 
 def _row(entry: Entry) -> tuple[Cell, ...]:

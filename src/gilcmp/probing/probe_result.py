@@ -202,7 +202,7 @@ def _figures(probe: Probe) -> Table:
     rows += [
         ("held", f"{words.bar(probe.held.value, 1, BAR)} {_held_interval(probe)}"),
         ("longest hold", words.seconds(probe.longest_hold)),
-        ("released", released),
+        *([] if probe.verdict.word in ("holds, blocks", "holds, briefly") else [("released", released)]),
         ("others wait", f"{_waits(probe, ', ')} (median, 99 %, longest of {probe.stall.n})"),
     ]
     if not math.isnan(probe.reacquire):

@@ -93,7 +93,12 @@ class Threshold(Kept, Drawn):
         """What was found, in a sentence."""
         if math.isnan(self.parallel_from.value):
             return [f"{self.name}: {self.reason}."]
-        return [f"{self.name}: {self.workers} threads beat one {size_range(self.parallel_from)}."]
+        start = self.parallel_from
+        if start.low <= self.points[0].size and start.high >= self.points[-1].size:  # anywhere
+            return [
+                f"{self.name}: from which size on {self.workers} threads beat one is open: a longer budget may tell."
+            ]
+        return [f"{self.name}: {self.workers} threads beat one {size_range(start)}."]
 
     def records(self) -> list[dict[str, object]]:
         """Return its sizes."""

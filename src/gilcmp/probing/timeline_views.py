@@ -64,7 +64,7 @@ def _row(recording: Recording, thread: Thread) -> tuple[str, ...]:
 
 def _sentences(recording: Recording, most: int) -> list[str]:
     """Say what was seen, and how well."""
-    idle = "nobody held the GIL" if recording.gil else "no thread was attached"
+    idle = "the GIL was free" if recording.gil else "no thread was attached"
     sentences = [
         f"{words.seconds(recording.seconds)} recorded, a look every {words.seconds(recording.pace)} on average; "
         f"{idle} for {100 * recording.free:.1f} % of the time."

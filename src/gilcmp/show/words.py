@@ -49,7 +49,7 @@ def estimate(value: HasInterval) -> str:
 
 def percent(value: float) -> str:
     """A share: 97 %."""
-    return "-" if math.isnan(value) else f"{100 * value:.0f} %"
+    return "-" if math.isnan(value) else f"{round(100 * value):d} %"
 
 
 def number(value: float) -> str:
