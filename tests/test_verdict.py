@@ -374,3 +374,15 @@ def test_a_word_has_its_tone_and_its_reason_as_a_hint():
     assert (shown.text, shown.tone, shown.hint) == ("scales", "good", "because")
     assert Verdict("baseline", "").shown().tone == ""
     assert Verdict("holds", "").shown({"holds": "bad"}).tone == "bad"
+
+
+def test_a_gain_without_more_cpus_is_a_fault_of_the_measurement():
+    """Seen once in a run as it comes: the serial cell was slow by itself, and threads under the GIL were `partial`."""
+    serial = [observation(number, wall=0.148) for number in range(1, 13)]
+    turns = [observation(number, wall=0.1, cores=1.0, blocked=0.98) for number in range(1, 13)]
+    found = judge(turns, serial, Situation(2, 2.0, shares_gil=True, gil_held=0.99, gil_waited=0.9))
+    assert found.verdict == "too noisy"
+    assert "1.48x, while one of the workers ran at a time (1.00 CPUs busy)" in found.verdict.reason
+    waiting = [observation(number, wall=0.148, cores=0.05) for number in range(1, 13)]
+    together = [observation(number, wall=0.08, cores=0.09) for number in range(1, 13)]
+    assert judge(together, waiting, Situation(2, 2.0, shares_gil=True)).verdict == "scales"

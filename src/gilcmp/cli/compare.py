@@ -30,15 +30,15 @@ from gilcmp.cli.output import failed, measuring, save, show, show_result
 DEFAULT_KERNELS = ("mandelbrot", "levenshtein")
 DEFAULT_BUDGET = 30.0
 DETAILS = "All cells, with more figures: --details"
-SENT = "In one file to send:          gilcmp report {} -o report.html"
-NEXT = 'Your own code next:           gilcmp compare "f(x)" -s "from mine import f; x = 1"'
+NEXT = 'Your own code: gilcmp compare "f(x)" -s "from mine import f; x = 1"'
 
 
 def _further(work: tuple[str, ...], outputs: Sequence[str]) -> list[str]:
     """Return what may be asked next, a line each, so that a command can be copied."""
-    sent = (
-        SENT.format(" ".join(map(shlex.quote, outputs))) if outputs else SENT.format("run.json, saved by -o run.json,")
-    )
+    names = " ".join(map(shlex.quote, outputs))
+    sent = f"To send it: gilcmp report {names} -o report.html"
+    if not outputs:
+        sent = "To save and send it: -o run.json, then gilcmp report run.json -o report.html"
     return [DETAILS, sent] + [NEXT] * (not work)
 
 

@@ -249,6 +249,14 @@ def _word(
         )
     # The CPU accounting alone shows that only one worker ran at a time, however much the ratios scatter.
     in_turns = situation.shares_gil and 2 * sum(take_turns(cell, workers) for cell in quiet) > len(quiet)
+    alone = middle([partner.cores for partner in partners])
+    if in_turns and speedup.low > NO_GAIN and WAITING <= alone <= cores + 0.2:
+        # one at a time, and yet faster: the serial cell was slow by itself, by a bad place in memory, say
+        return Verdict(
+            "too noisy",
+            f"the measurement is at fault: {speedup.value:.2f}x, while one of the {unit} ran at a time ({cores:.2f} CPUs "
+            "busy); the serial cell was slow by itself",
+        )
     if speedup.high < SLOWER:
         if in_turns:
             return Verdict("slower", f"the {unit} took turns ({cores:.2f} CPUs busy), and that costs")
