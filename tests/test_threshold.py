@@ -7,6 +7,7 @@ import math
 import re
 from functools import partial
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 
@@ -164,3 +165,11 @@ def test_the_command(capsys):
         cli.main(["threshold", "nope"])
     assert stop.value.code == 2
     assert "work must be one of" in capsys.readouterr().err
+
+
+def test_large_sizes_without_an_interval_leave_it_open():
+    """Of eight sizes only the first had rounds enough, and was called the largest."""
+    module = import_module("gilcmp.probing.threshold")
+    unknown, known = Estimate(1.9, math.nan, math.nan, 3), Estimate(0.81, 0.77, 1.54, 9)
+    points = [SimpleNamespace(size=1, speedup=known), SimpleNamespace(size=10**6, speedup=unknown)]
+    assert module._why_unknown(points, 2) == "open: no size above 1 had rounds enough for an interval"

@@ -254,8 +254,8 @@ def _word(
         # one at a time, and yet faster: the serial cell was slow by itself, by a bad place in memory, say
         return Verdict(
             "too noisy",
-            f"the measurement is at fault: {speedup.value:.2f}x, while one of the {unit} ran at a time ({cores:.2f} CPUs "
-            "busy); the serial cell was slow by itself",
+            f"the measurement is at fault: {speedup.value:.2f}x, while one of the {unit} ran at a time "
+            f"({cores:.2f} CPUs busy); the serial cell was slow by itself",
         )
     if speedup.high < SLOWER:
         if in_turns:

@@ -371,9 +371,12 @@ def _point(size: int, comparison: Comparison, calls: int, workers: int) -> tuple
 
 
 def _why_unknown(points: Sequence[Point], workers: int, starved: str = "") -> str:
-    largest = next((point.speedup for point in reversed(points) if not math.isnan(point.speedup.low)), None)
-    if largest is None:
+    known = [point for point in points if not math.isnan(point.speedup.low)]
+    if not known:
         return starved or "open: no size had rounds enough for an interval"
+    largest = known[-1].speedup
+    if known[-1] is not points[-1]:
+        return f"open: no size above {known[-1].size:,} had rounds enough for an interval"
     if largest.high > 1:
         return f"open: {workers} threads made {largest}x at the largest size"
     return f"{workers} threads were not faster than one at the largest size: {largest}x"
