@@ -29,7 +29,7 @@ MORE = ("All figures: --details; one claim: gilcmp claims NAME, as a script: --c
     epilog=example("gilcmp claims cpu-threads io-threads"),
 )
 @click.argument("names", nargs=-1, metavar="[CLAIM ...]")
-@click.option("--budget", type=Duration(), help="Time for these claims together, default: 85s for all.")
+@click.option("--budget", type=Duration(), help="Time for these claims together, default: 90s for all.")
 @click.option("--python", "pythons", multiple=True, metavar="PYTHON", help="Another interpreter; repeatable.")
 @click.option("--expect", metavar="FILE", help='TOML such as cpu-threads = "confirmed"; exit code 1 if one differs.')
 @click.option("-o", "--output", "--json", "output", metavar="FILE", help="Save as JSON; -: to standard output.")

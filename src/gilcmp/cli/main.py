@@ -69,7 +69,7 @@ Start here:
   gilcmp compare            what threads and processes do
                             for ready-made work, in 30 s
   gilcmp claims             what people say about the GIL,
-                            tested here, in 80 s
+                            tested here, in 90 s
 Your own code:
   gilcmp probe "f(x)" -s "from mine import f, x"
                             does this call release the GIL?

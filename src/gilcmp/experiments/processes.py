@@ -90,7 +90,7 @@ CLAIM = Claim(
     "Processes bring true parallelism, at a price.",
     "Pool(4).map(heavy_work, [10**7] * 4); start-up by each start method; shipping arguments of 1 KB to 100 MB.",
     _run,
-    seconds=14.0,
+    seconds=19.0,
     why="Each process has an interpreter and a lock of its own. What it needs and what it answers has to be "
     "pickled and sent through a pipe, and the process has to be started first.",
     unsaid="It does not follow that processes pay off for short tasks or large data: sending them can take "

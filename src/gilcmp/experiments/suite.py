@@ -20,7 +20,7 @@ from gilcmp.measure.pythons import Python
 from gilcmp.measure.session import Progress
 from gilcmp.saved.reading import ResultError, structured
 
-BUDGET = 85.0  # seconds for all of them
+BUDGET = 90.0  # seconds for all of them
 SLACK = 4.0  # seconds by which second tries may exceed it
 
 _MODULES = (
@@ -49,7 +49,7 @@ def claims(
     names : str or iterable of str, optional
         Which; by default all of them.
     budget : float, optional
-        Seconds for the claims that are tested, together; by default what they need, 85 for all.
+        Seconds for the claims that are tested, together; by default what they need, 90 for all.
     pythons : sequence of Python
         Other interpreters in which they are tested as well, claim by claim.
     progress : callable, optional
