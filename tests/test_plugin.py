@@ -256,6 +256,7 @@ def test_a_comparison_gives_a_row_a_cell(pytester):
         result.stdout.fnmatch_lines([f"test_work[[]{row}[]] *"])
     saved = json.loads(path.read_text())
     assert [one["param"] for one in saved["benchmarks"]] == ROWS
+    result.stdout.fnmatch_lines(["*Legend:*", "*gil_comparison: *test_work*", "*threads x 2*"])
     for one in saved["benchmarks"]:
         told = one["extra_info"]
         record = told["gilcmp"]["cell"]

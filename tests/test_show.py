@@ -12,7 +12,7 @@ from conftest import made_up_run, observation, record
 from gilcmp import Estimate
 from gilcmp.judge.cell import control
 from gilcmp.show import words
-from gilcmp.show.model import section
+from gilcmp.show.model import Table, columns, section
 from gilcmp.show.text import plain
 
 
@@ -168,3 +168,17 @@ def test_a_notebook_shows_a_picture_by_itself():
     from gilcmp.show.figure import figure
 
     assert figure([])._repr_png_().startswith(b"\x89PNG")
+
+
+def test_words_are_broken_only_where_there_is_no_room_for_them():
+    prose = "some words that need to be wrapped at the end of a line " * 3
+    table = Table(columns("", "text"), (("compression", prose), ("databases", prose)))
+    for width in (30, 40, 60):
+        assert plain([section("", table)], width).split().count("compression") == 1
+    crowded = Table(
+        columns(*"abcdef"), (("compression", "databases", "serialising", "interpreters", "verdicts", "the end"),)
+    )
+    shown = "".join(plain([section("", crowded)], 40).split())
+    assert sorted(shown) == sorted("abcdef" + "compressiondatabasesserialisinginterpretersverdictstheend"), (
+        "nothing is cut off"
+    )

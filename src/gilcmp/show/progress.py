@@ -72,7 +72,7 @@ class ProgressBar:
             return
         self._bar.update(self._task, completed=now.done, description=now.what, left=now.left)
         if self._results is not None and moment - self._filled > FILLING:
-            self._table = render(self._results(self._live.console.width))
+            self._table = render(self._results(self._live.console.width), self._live.console.width)
             self._filled = time.perf_counter()
         shown = self._bar if self._table is None else Group(self._table, Text(), self._bar)
         self._live.update(shown, refresh=True)

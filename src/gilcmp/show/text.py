@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from gilcmp.show.model import Chart, Column, Part, Section, Sentence, Table
+from gilcmp.show.model import Chart, Column, Part, Section, Sentence, Table, Value
 from gilcmp.show.words import printable
 
 NARROW = 80
@@ -23,7 +23,7 @@ def show(sections: Sequence[Section], *, stderr: bool = False) -> None:
     """Print sections to the terminal."""
     console = Console(highlight=False, soft_wrap=False, stderr=stderr, force_jupyter=False)
     if console.is_terminal:
-        console.print(render(sections))
+        console.print(render(sections, console.width))
     else:  # without the spaces at the ends of lines with which a terminal is filled
         print(plain(sections, console.width), file=sys.stderr if stderr else sys.stdout)
 
@@ -38,30 +38,31 @@ def plain(sections: Sequence[Section], width: int = NARROW) -> str:
     file = StringIO()
     # in a notebook rich would display what it is to return as a string
     console = Console(file=file, width=width, color_system=None, legacy_windows=False, force_jupyter=False)
-    console.print(render(sections))
+    console.print(render(sections, width))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def render(sections: Sequence[Section]) -> RenderableType:
-    """Return sections for a rich console, an empty line between two."""
+def render(sections: Sequence[Section], width: int) -> RenderableType:
+    """Return sections for a rich console of so many columns, an empty line between two."""
     lines: list[RenderableType] = []
     for number, section in enumerate(sections):
         if number:
             lines.append(Text())
         if section.title:
             lines.append(_styled(section.title, "strong"))
-        lines += [_part(part) for part in section.parts if not isinstance(part, Chart)]
+        lines += [_part(part, width) for part in section.parts if not isinstance(part, Chart)]
     return Group(*lines)
 
 
-def _part(part: Part) -> RenderableType:
+def _part(part: Part, width: int) -> RenderableType:
     if isinstance(part, Sentence):
         text = _styled(part.text, part.tone)
         if part.lead is not None:
             text = Text.assemble(_styled(part.lead.text, part.lead.tone), ": ", text)
         return Padding(text, (0, 0, 0, part.indent)) if part.indent else text
     if isinstance(part, Table):
-        return Padding(_table(part), (0, 0, 0, part.indent)) if part.indent else _table(part)
+        table = _table(part, width)
+        return Padding(table, (0, 0, 0, part.indent)) if part.indent else table
     raise TypeError(f"part must be a sentence or a table, got {type(part).__name__}")
 
 
@@ -69,17 +70,40 @@ def _styled(text: str, tone: str) -> Text:
     return Text(printable(text), style=STYLES.get(tone, ""))
 
 
-def _table(table: Table) -> RichTable:
+def _table(table: Table, width: int) -> RichTable:
     gap = 1 if table.has_head else 2
     drawn = RichTable(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim", show_header=table.has_head)
+    widths = _widths(table, width - table.indent - gap * (len(table.columns) - 1))
     for number, column in enumerate(table.columns):
         title = table.title if table.title and number == 0 else column.title
-        drawn.add_column(_styled(title, ""), **_settings(column))
+        drawn.add_column(_styled(title, ""), width=widths[number], **_settings(column))
     for changed, row in table.shown_rows():
         if changed and table.spaced:
             drawn.add_row()
         drawn.add_row(*(_styled(value.text, value.tone) for value in row))
     return drawn
+
+
+def _widths(table: Table, room: int) -> Sequence[int | None]:
+    """Return widths of columns in which no word is broken; None each where rich may choose, or where there are none."""
+    shortest, longest = [], []
+    for number, column in enumerate(table.columns):
+        title = table.title if table.title and number == 0 else column.title
+        values = (row[number] for row in table.rows)
+        texts = [title, *(value.text if isinstance(value, Value) else value for value in values)]
+        longest.append(max(map(len, texts)))
+        # numbers stay with their units
+        words = [word for text in texts for word in ([text] if column.right else text.split())]
+        shortest.append(max(map(len, words), default=0) if column.wraps else longest[-1])
+    if sum(longest) <= room or sum(shortest) > room:
+        return [None] * len(table.columns)
+    # the widest columns give up what is missing
+    fitting = [
+        widths
+        for most in range(1, room + 1)
+        if sum(widths := [max(low, min(high, most)) for low, high in zip(shortest, longest, strict=True)]) <= room
+    ]
+    return fitting[-1]
 
 
 def _settings(column: Column) -> dict[str, Any]:
