@@ -191,7 +191,7 @@ def _telling_calls(progress: Any, *, quiet: bool) -> Callable[[Any], None]:
 
     def tell(now: Any) -> None:
         if now.calls is not None and not quiet:
-            said = f"about {now.calls:,} calls of your code follow; --max-calls allows fewer"
+            said = f"your code is going to be called about {now.calls:,} times; --max-calls allows fewer"
             if progress is None:
                 click.echo(said, err=True)
             else:

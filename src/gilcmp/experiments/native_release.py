@@ -48,6 +48,7 @@ works = {
     "many small calls": lambda: [np.sin(small) for _ in range(300_000)],
 }
 for name, work in works.items():
+    seconds(work, 2)  # warm
     print(f"{name:16}: two threads do {2 * seconds(work, 1) / seconds(work, 2):.2f} times the work of one")
 """,
     note="On a free-threaded build the twin that holds runs in parallel as well: there is no lock to hold.",

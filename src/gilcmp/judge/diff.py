@@ -110,7 +110,7 @@ class Diff(Kept):
             apart.sort(key=lambda cell: -max(_distance(cell.time), _distance(cell.speedup)))
             shown = evolve(run, cells=tuple(apart[:MOST_CELLS]))
             title = f"{run.name} against {self.names[0]}"
-            sections.append(section(title, reading(run), mean_table(run)))
+            sections.append(section(title, reading(run), *([mean_table(run)] if run.means else [])))
             if apart:
                 sections.append(section("", "Most different:", cell_table(shown)))
             sections.append(section("", *without_partner(self.names[0], run)))

@@ -97,6 +97,7 @@ def probe(
     """
     for argument, value in (("func", func), ("setup", setup or func), ("teardown", teardown or func)):
         if not callable(value):
+            __tracebackhide__ = True  # pytest would show all of this function
             raise TypeError(f"{argument} must be callable, got {type(value).__name__}")
     budget = duration("budget", budget, 0.01, 3600)
     if calls is not None:
