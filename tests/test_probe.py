@@ -586,3 +586,8 @@ def test_where_nobody_asked_nothing_is_known_of_stalls(monkeypatch):
     monkeypatch.setattr(testing, "decided", lambda *_: found(stall=0.1))
     with pytest.raises(AssertionError, match=r"made others wait 0\.100000 s"):
         assert_max_stall(hold_gil, 1.0, seconds=0.01)
+
+
+def test_a_misspelt_choice_for_a_busy_machine_is_told_although_it_is_not_needed():
+    with pytest.raises(ValueError, match="on_busy must be skip, fail or xfail, got 'fial'"):
+        assert_releases_gil(release_gil, 0.01, on_busy="fial")

@@ -206,6 +206,7 @@ class Watched:
         was released even if all of that had been held. Otherwise the share in what was seen decides, if most was seen.
         """
         __tracebackhide__ = True
+        busy.chosen(on_busy)
         counts = self.counts
         if counts is None:  # forked away from the sampler
             return
@@ -251,6 +252,7 @@ def decided(
 ) -> Probe:
     """Probe until the share held is known, or give up after three tries."""
     __tracebackhide__ = True
+    busy.chosen(on_busy)  # what is misspelt is told although it is not needed this time
     for _ in range(TRIES):
         result = probe(func, *args, budget=budget, **kwargs)
         if result.verdict not in ("starved", "too short to say") or kwargs.get("calls") is not None:
