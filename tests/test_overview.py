@@ -279,3 +279,9 @@ def test_a_crossing_that_may_be_anywhere_is_open(threshold):
     anywhere = evolve(threshold, parallel_from=gilcmp.Estimate(120.0, 10.0, 10_000.0, 4))
     assert anywhere.findings == ["dot: from which size on 2 threads beat one is open: a longer budget may tell."]
     assert "from size 120" in threshold.findings[0]
+
+
+def test_serial_cells_alone_show_their_times():
+    text = screen_of([record("python", "serial", 1, times(0.1)), record("numpy", "serial", 1, times(0.05))])
+    assert "100 us" in text
+    assert "50.0 us" in text

@@ -103,6 +103,8 @@ class Comparison(Drawn):
 
     def overview(self, width: int = 80) -> list[Section]:
         """Return what fits on one screen: what was found, a row an implementation, the machine."""
+        if self.cells and all(cell.workers == 1 for cell in self.cells):  # there is no speed-up to be shown
+            return self.sections()
         return overview(self.cells, self.run, width)
 
     def charts(self) -> list[Chart]:

@@ -99,7 +99,7 @@ def _chosen(cells: Sequence[Cell], cpus: float, width: int) -> list[tuple[str, i
     for cell in cells:
         if cell.workers > 1 and cell.workers not in places.setdefault(cell.strategy, []):
             places[cell.strategy].append(cell.workers)
-    failed = {strategy for strategy in places if all(cell.error for cell in cells if cell.strategy == strategy)}
+    failed = {name for name in places if all(_failed(cell) for cell in cells if cell.strategy == name)}
     places = {strategy: numbers for strategy, numbers in places.items() if strategy not in failed}
     best = []
     for strategy, numbers in places.items():
