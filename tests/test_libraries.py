@@ -134,6 +134,6 @@ def test_a_notebook_is_executed(tmp_path):
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(source)) for source in sources])
     nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    for number, word in ((1, "speed-up"), (2, "verdict")):
+    for number, word in ((1, "speed-up"), (2, "calls")):
         (output,) = [each for each in book.cells[number].outputs if each.output_type == "execute_result"]
         assert word in output.data["text/html"]
