@@ -285,3 +285,10 @@ def test_serial_cells_alone_show_their_times():
     text = screen_of([record("python", "serial", 1, times(0.1)), record("numpy", "serial", 1, times(0.05))])
     assert "100 us" in text
     assert "50.0 us" in text
+
+
+def test_a_function_that_needs_arguments_is_told_how_to_give_them(capsys, tmp_path, monkeypatch):
+    (tmp_path / "mine_needs.py").write_text("def f(x): return x\n")
+    monkeypatch.chdir(tmp_path)
+    assert '(with arguments: "f(x)" -s' in call(capsys, "probe", "-m", "mine_needs:f", "--budget", "20ms")[2]
+    assert "with arguments" not in call(capsys, "probe", "len(1, 2)", "--budget", "20ms")[2]

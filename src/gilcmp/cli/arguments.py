@@ -130,7 +130,7 @@ def _function_of_script(script: Path, path: str) -> Callable[..., Any]:
 
 def hint(error: BaseException) -> str:
     """Return what may help with an error of a statement, to be added to it."""
-    if isinstance(error, TypeError) and "argument" in str(error):
+    if isinstance(error, TypeError) and "required positional argument" in str(error):
         return ' (with arguments: "f(x)" -s "from module import f; x = 1")'
     if isinstance(error, NameError) and getattr(error, "name", None):
         return f" (-s makes names: -s 'from module import {error.name}')"
