@@ -426,3 +426,14 @@ def test_a_threshold_without_small_sizes_confirms_and_refutes_nothing(monkeypatc
     monkeypatch.setattr(module, "threshold", lambda *_, **__: found)
     with pytest.raises(Unclear, match="no size up to 2,048"):
         module._run(Conditions(1.0, 2.0, gil=True))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_a_child_that_was_interrupted_interrupts_who_asked():
+    """Ctrl-C goes to the whole group, and the parent's own may be lost: the claim was then said to be untestable."""
+    from gilcmp.base.child import ask
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(
+            "-c", "import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGINT)"
+        )

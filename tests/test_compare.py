@@ -572,6 +572,7 @@ def blas_threads_of_a_worker(_):
     return threads, os.environ.get("OPENBLAS_NUM_THREADS")
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # beside the threads of other tests
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_the_blas_of_worker_processes_is_kept_to_a_limit_and_the_environment_here_left_alone(method):
     """A thread that starts a program reads the environment: one that changed meanwhile was an EFAULT of its exec."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -93,6 +94,8 @@ def ask(
         raise ChildError(f"it took longer than {timeout:.0f} s") from None
     except OSError as error:
         raise ChildError(str(error)) from None
+    if done.returncode == -signal.SIGINT:
+        raise KeyboardInterrupt  # Ctrl-C goes to both, and what it raises here may have been lost in a callback
     if done.returncode:
         raise ChildError((done.stderr.strip().splitlines() or ["no reason given"])[-1])
     try:
