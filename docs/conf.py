@@ -1,12 +1,8 @@
 """Sphinx's settings for the site: ``nox -s docs`` builds it."""
 
 import os
-import sys
-from pathlib import Path
 
 import gilcmp
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the command-line reference
 
 project = "gilcmp"
 author = "the gilcmp developers"
@@ -17,20 +13,18 @@ extensions = [
     "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",  # for the role autolink
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
     "sphinx_click",
 ]
 nitpicky = True
 default_role = "autolink"
-extensions.append("sphinx.ext.autosummary")
 exclude_patterns = ["build", "tutorial.md"]  # the tutorial is shown with what it measured: tutorial.ipynb
 
 # ---- documents ----
-myst_enable_extensions = ["deflist", "colon_fence"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # docs/notebook.py has run it
-suppress_warnings = ["myst.xref_missing"] if os.environ.get("GILCMP_DRAFT") else []
 
 # ---- the reference ----
 autodoc_typehints = "none"  # the numpydoc sections say what is expected, in words

@@ -41,12 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = 0
     except OSError as error:
         code = complain(str(error))
-    if not callable(code):
-        tell_of_the_gil()
     if callable(code):
         # `timeline`: a user's program, whose errors and exits must not be taken for gilcmp's
         code()
         sys.exit(0)
+    tell_of_the_gil()
     if code == INTERRUPTED and _is_kept_alive():
         # A thread that is in the middle of a long task cannot be stopped, but the process can exit without it.
         sys.stdout.flush()

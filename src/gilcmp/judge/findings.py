@@ -99,12 +99,14 @@ def _twins_of_all(kernels: Sequence[Sequence[Cell]], cpus: float) -> str:
         return ""
     differs = all(cell.verdict in GAINS for cell in free) and not any(cell.verdict in GAINS for cell in held)
     plain, processes = all_of("python", "threads"), all_of("cython_gil", "processes")
-    said = f"plain Python ran {_times(*plain)} as fast as in one, and " if plain else ""
-    said += f"machine code {'' if plain else 'ran '}{_times(*held)} where it kept the GIL (cython_gil) "
-    said += f"{'but' if differs else 'and'} {_times(*free)} where it released it (cython_nogil)"
-    said += "." if plain else ", as fast as in one."
-    if not held[0].gil_enabled:
-        said = f"plain Python ran {_times(*plain)} as fast as in one, " if plain else ""
+    said = f"plain Python ran {_times(*plain)} as fast as in one, " if plain else ""
+    if held[0].gil_enabled:
+        said += (
+            f"{'and machine code' if plain else 'machine code ran'} {_times(*held)} where it kept the GIL (cython_gil) "
+        )
+        said += f"{'but' if differs else 'and'} {_times(*free)} where it released it (cython_nogil)"
+        said += "." if plain else ", as fast as in one."
+    else:
         said += (
             f"machine code {_times(*held)} (cython_gil) and {_times(*free)} (cython_nogil): there is no GIL to hold."
         )

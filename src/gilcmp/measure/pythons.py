@@ -263,6 +263,11 @@ def python_sections(compared: Sequence[tuple[Python, Comparison]]) -> list[Secti
                         rows.append((*key[1:3], str(key[3]), python.name, time, speedup, cell.verdict.shown()))
         titles = columns("implementation", "strategy", ">n", "python", ">time/unit", "speed-up [95 %]", "verdict")
         sections.append(section(kernel, Table(titles, tuple(rows), repeats=3)))
+    return [*sections, section("", *_said_of(compared))]
+
+
+def _said_of(compared: Sequence[tuple[Python, Comparison]]) -> list[str]:
+    """Say how the interpreters compare, and which they are."""
     sentences = in_plain_python([(python.name, comparison) for python, comparison in compared])
     for python, comparison in compared:
         where = comparison.environment
@@ -270,12 +275,11 @@ def python_sections(compared: Sequence[tuple[Python, Comparison]]) -> list[Secti
         gil = "on" if where.gil_enabled else "off"
         culprit = f"; {where.gil_culprit} turned the GIL on" if where.gil_culprit else ""
         sentences.append(f"{python.name}: GIL {gil}, {words.counted(rounds, 'round')}, {python.path}{culprit}")
-    return [*sections, section("", *sentences)]
+    return sentences
 
 
 def python_overview(compared: Sequence[tuple[Python, Comparison]]) -> list[Section]:
     """Return what fits on a screen: what was found, and how each interpreter's threads did."""
-    *_, sentences = python_sections(compared)
     rows: list[tuple[str | Value, ...]] = []
     cells = [cell for _, comparison in compared for cell in comparison]
     wanted = [cell for cell in cells if cell.strategy == "threads"] or cells
@@ -290,7 +294,7 @@ def python_overview(compared: Sequence[tuple[Python, Comparison]]) -> list[Secti
         rows.append(tuple(row))
     strategy = wanted[0].strategy if wanted else ""
     titles = columns(f"{strategy} x {workers}", *(title for python, _ in compared for title in (python.name, "")))
-    return [sentences, section("", Table(titles, tuple(rows)))]
+    return [section("", *_said_of(compared)), section("", Table(titles, tuple(rows)))]
 
 
 def _measure() -> None:

@@ -220,7 +220,7 @@ def probe_table(probes: Sequence[Probe]) -> Table:
             probe.name,
             words.seconds(probe.time),
             held_share(probe),
-            "" if math.isnan(probe.held.value) else words.bar(probe.held.value, 1, 10),
+            words.bar(probe.held.value, 1, 10),
             words.percent(probe.usable),
             words.seconds(probe.stall.p99),
             probe.verdict.shown(TONES),

@@ -132,9 +132,7 @@ class Threshold(Kept, Drawn):
                 words.seconds(point.time.value),
                 words.percent(point.overhead.value),
                 words.estimate(point.speedup) + "x" * (not math.isnan(point.speedup.value)),
-                ""
-                if math.isnan(point.speedup.value)
-                else words.bar(point.speedup.value, self.workers, 10 * self.workers),
+                words.bar(point.speedup.value, self.workers, 10 * self.workers),
             )
             for point in self.points
         )

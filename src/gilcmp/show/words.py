@@ -71,7 +71,9 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def bar(value: float, most: float, length: int) -> str:
-    """A bar of so many characters, filled up to a value: ######.... for 0.6 of 1."""
+    """A bar of so many characters, filled up to a value: ######.... for 0.6 of 1; none where that is unknown."""
+    if math.isnan(value):
+        return ""
     full = min(length, max(0, round(value / most * length)))
     return f"{'#' * full:.<{length}}"
 
