@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -33,10 +34,15 @@ LIBRARIES = ("lxml", "pandas", "PIL")  # `nox -s libraries` installs them
 def started(tmp_path_factory, run):
     """Start all commands and examples, three at a time; one after the other they take most of a minute."""
     claims = gilcmp.claims("refcounts", budget=0.1)
+    # A copy: pytest changes the environment before and after each test, and what is started in another thread meanwhile
+    # would be given memory that has been freed ("Bad address").
+    surroundings = dict(os.environ)
 
     def start(arguments, folder):
         words = [sys.executable, *arguments]
-        return folder, subprocess.run(words, capture_output=True, text=True, timeout=100, check=False, cwd=folder)
+        return folder, subprocess.run(
+            words, capture_output=True, text=True, timeout=100, check=False, cwd=folder, env=surroundings
+        )
 
     with ThreadPoolExecutor(3) as threads:
         found = {}
