@@ -101,7 +101,9 @@ def mutation(session):
 NATIVE_TESTS = [f"tests/test_{name}.py" for name in ("gil", "watchers", "timeline")]
 WARNINGS = "-Wall -Wextra -Wshadow -Werror"
 # Cython's own C is not ours to mend
-OURS = [f"src/gilcmp/watch/{name}.c" for name in ("lock", "watcher", "sampler", "recorder", "threads")]
+OURS = [f"src/gilcmp/watch/{name}.c" for name in (
+    "lock", "watcher", "sampler", "recorder", "threads", "frames", "parking", "contention",
+)]  # fmt: skip
 
 
 @nox.session(default=False)

@@ -94,7 +94,7 @@ class Sdist(sdist):
 # Likewise heap types in place of static ones, which all interpreters would share and each would take apart.
 STATE = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
 
-WATCHERS = ("lock", "watcher", "sampler", "recorder", "threads")
+WATCHERS = ("lock", "watcher", "sampler", "recorder", "threads", "frames", "parking", "contention")
 
 setup(
     ext_modules=cythonize(
@@ -116,6 +116,7 @@ setup(
                 include_dirs=["src/gilcmp/watch"],
                 define_macros=[*STATE],
             ),
+            Extension("gilcmp.experiments._unready", ["src/gilcmp/experiments/_unready.c"]),
         ],
         build_dir="build/cython",
         language_level=3,

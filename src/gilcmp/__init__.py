@@ -36,6 +36,8 @@ _HOMES = {
     "gilcmp.probing.timeline": ("Timeline", "timeline"),
     "gilcmp.probing.threshold": ("Threshold", "threshold"),
     "gilcmp.probing.atlas": ("Atlas", "AtlasError", "atlas"),
+    "gilcmp.contending.result": ("Contention",),
+    "gilcmp.contending.running": ("Watching", "contention"),
     "gilcmp.experiments.results": ("Claims",),
     "gilcmp.experiments.suite": ("claims",),
     "gilcmp.reporting.report": ("load", "report"),

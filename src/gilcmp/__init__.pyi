@@ -3,6 +3,9 @@
 from gilcmp._version import __version__ as __version__
 from gilcmp.compute.kernel import Kernel as Kernel
 from gilcmp.compute.registry import kernels as kernels
+from gilcmp.contending.result import Contention as Contention
+from gilcmp.contending.running import Watching as Watching
+from gilcmp.contending.running import contention as contention
 from gilcmp.experiments.results import Claims as Claims
 from gilcmp.experiments.suite import claims as claims
 from gilcmp.judge.cell import Cell as Cell

@@ -19,6 +19,7 @@ from gilcmp._version import __version__
 from gilcmp.cli.about import env, list_
 from gilcmp.cli.claims import claims, threshold
 from gilcmp.cli.compare import compare
+from gilcmp.cli.contention import contention
 from gilcmp.cli.files import diff, report
 from gilcmp.cli.output import INTERRUPTED, complain, tell_of_the_gil
 from gilcmp.cli.probe import atlas, probe
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as error:
         code = complain(str(error))
     if callable(code):
-        # `timeline`: a user's program, whose errors and exits must not be taken for gilcmp's
+        # `timeline` or `contention`: a user's program, whose errors and exits must not be taken for gilcmp's
         code()
         sys.exit(0)
     tell_of_the_gil()
@@ -74,6 +75,8 @@ Your own code:
                             does this call release the GIL?
   gilcmp compare "f(x)" -s "from mine import f, x"
                             do threads or processes help?
+  gilcmp contention "f(x)" -s "from mine import f, x"
+                            on what do threads wait?
   gilcmp timeline script.py
                             which thread holds the GIL?
 
@@ -94,5 +97,5 @@ def cli(context: click.Context) -> None:
         click.echo(FIRST_STEPS)
 
 
-for command in (compare, probe, claims, threshold, atlas, timeline, diff, report, list_, env):
+for command in (compare, probe, contention, claims, threshold, atlas, timeline, diff, report, list_, env):
     cli.add_command(command)

@@ -69,7 +69,7 @@ def timeline(
     except (ValueError, TypeError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     return partial(
-        _record,
+        record,
         recording,
         program,
         arguments,
@@ -81,7 +81,7 @@ def timeline(
     )
 
 
-def _record(
+def record(
     recording: Any,
     name: str,
     arguments: tuple[str, ...],
@@ -90,7 +90,7 @@ def _record(
     outputs: tuple[str, ...],
     details: bool,
     quiet: bool,
-    or_run: bool,
+    or_run: bool = False,
 ) -> None:
     """Run a program, and show and save the recording when it is over: after its own exit handlers."""
     from gilcmp.probing import program
@@ -121,7 +121,7 @@ def _record(
         sys.exit(failed(error))
     except (RuntimeError, MemoryError) as error:  # the GIL cannot be watched, or no thread started
         if not or_run:
-            sys.exit(complain(f"{error}; --or-run runs the program without a recording"))
+            sys.exit(complain(f"{error}; gilcmp timeline --or-run runs the program without a recording"))
         complain(f"{error}: nothing is recorded")
     try:
         program.run(name, arguments, module=module)

@@ -145,6 +145,8 @@ class Claim:
         What does not follow from it.
     code : str
         A script of about ten lines that shows it: to run, and to change.
+    free_threaded : bool
+        Whether it is about builds without a GIL, and says nothing on others.
     """
 
     name: str
@@ -156,6 +158,7 @@ class Claim:
     why: str = ""
     unsaid: str = ""
     code: str = ""
+    free_threaded: bool = False
 
 
 def settled(cell: Cell) -> Cell:

@@ -26,6 +26,7 @@ SLACK = 4.0  # seconds by which second tries may exceed it
 _MODULES = (
     "one_at_a_time", "cpu_threads", "contention", "io_threads", "asyncio_io", "processes", "native_release",
     "release_threshold", "refcounts", "convoy", "stalls", "free_threading", "subinterpreters",
+    "shared_list", "shared_dict", "shared_counter", "one_lock", "shared_constants", "shared_function", "gil_turned_on",
 )  # fmt: skip
 
 #: All claims, by name, in the order in which they build on each other.
@@ -47,7 +48,7 @@ def claims(
     Parameters
     ----------
     names : str or iterable of str, optional
-        Which; by default all of them.
+        Which; by default all of them. Those about free-threaded builds are left out where none is at hand.
     budget : float, optional
         Seconds for the claims that are tested, together; by default what they need, 90 for all.
     pythons : sequence of Python
@@ -68,8 +69,10 @@ def claims(
     ValueError
         For a claim that does not exist.
     """
-    chosen = chosen_claims(names)
-    scale = BUDGET / sum(claim.seconds for claim in CLAIMS.values())
+    free = not gil_enabled() or any(python.free_threaded for python in pythons)
+    everything = [claim for claim in CLAIMS.values() if free or not claim.free_threaded]
+    chosen = everything if names is None else chosen_claims(names)
+    scale = BUDGET / sum(claim.seconds for claim in everything)
     if budget is not None:
         scale = duration("budget", budget, 0.01, 1e5) / (sum(claim.seconds for claim in chosen) or 1.0)
     where = environment()

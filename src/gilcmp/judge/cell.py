@@ -100,6 +100,9 @@ class Cell:
             self.record.gil_held,
             self.record.gil_waited,
             scale=self.scale,
+            lock_waits=self.record.lock_waits or 0.0,
+            stopped=self.record.stopped or 0.0,
+            waits_at=self.record.waits_at or "",
             hand_over=(self.record.sending or self.hand_over or math.nan) * (self.record.handed or math.nan),
         )
         return judge(self.rounds, self.serial_record.rounds, situation)

@@ -23,6 +23,7 @@ NO_GAIN = 1.15  # speed-up up to which there is "no gain"
 SLOWER = 0.95  # speed-up below which a cell is "slower"
 IMPOSSIBLE = 1.1  # efficiency from which on the measurement itself is at fault
 ONE_AT_A_TIME = 1.2  # CPUs that threads keep busy when only one runs at a time, with some slack
+CONTENDED = 0.1  # share of the threads' time in waits for locks from which they are the reason
 TAKING_TURNS = 0.25  # share of the workers' time that is blocked, at least, when they take turns
 SATURATED = 0.8  # share of the time for which the GIL is held when threads queue for it
 FOR_THE_GIL = 0.5  # share of the workers' waiting that is for the GIL, from which on they queue for it
@@ -102,6 +103,10 @@ class Situation:
         Share of the time for which some thread held the GIL in a run of the cell that was not timed; None: not known.
     gil_waited : float or None
         Share of the workers' waiting in that run that was for the GIL; None: not known.
+    lock_waits, stopped : float, float
+        Shares of the threads' time, where there is no GIL, that went into waiting for locks, and into pauses of the world.
+    waits_at : str
+        What most of that waiting was for.
     scale : float
         Work of the cell in a round, as a multiple of the serial cell's.
     hand_over : float
@@ -114,6 +119,9 @@ class Situation:
     unit: str = "workers"
     gil_held: float | None = None
     gil_waited: float | None = None
+    lock_waits: float = 0.0
+    stopped: float = 0.0
+    waits_at: str = ""
     scale: float = 1.0
     hand_over: float = math.nan
 
@@ -306,6 +314,16 @@ def _in_turns(cores: float, situation: Situation) -> Verdict:
     return Verdict("serialised", f"{busy}: {seen}; they waited for another lock, a queue, a connection")
 
 
+def _contended(situation: Situation) -> str:
+    """Say what threads without a GIL waited for."""
+    said = f"at least {situation.lock_waits:.0%} of the {situation.unit}' time went into waiting for locks"
+    if situation.waits_at and situation.lock_waits:
+        said += f", most of it for that of a {situation.waits_at}"
+    if situation.stopped >= 0.01:
+        said += f"; they were stopped with the whole world {situation.stopped:.0%} of it"
+    return f"{said} (gilcmp contention says more)"
+
+
 def _where_it_went(
     quiet: Sequence[Observation], partners: Sequence[Observation], situation: Situation, ideal: float
 ) -> str:
@@ -315,6 +333,8 @@ def _where_it_went(
     besides = middle([partner.harness / partner.wall for partner in partners])
     if besides >= THREADS_OF_ITS_OWN:
         return f"one after the other it keeps {besides:.2f} further CPUs busy: the call has threads of its own"
+    if situation.lock_waits + situation.stopped >= CONTENDED:
+        return _contended(situation)
     dearer = middle([cell.cpu / partner.cpu / situation.scale if partner.cpu else math.nan for cell, partner in pairs])
     if dearer >= MORE_CPU_TIME:
         return (

@@ -83,6 +83,11 @@ def has_run_delay() -> bool:
     return _clock.read().run_delay is not None
 
 
+def own_clocks() -> Reading:
+    """Read the clocks of the calling thread."""
+    return _clock.read()
+
+
 def mark() -> None:
     """Reset the calling thread's clocks: what it did before belongs to no task."""
     _clock.last = _clock.read()

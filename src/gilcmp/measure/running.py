@@ -10,6 +10,7 @@ from attrs import define, evolve, field
 from gilcmp.judge.verdict import MIN_ROUNDS, ONE_AT_A_TIME, got_its_cpus, is_quiet
 from gilcmp.measure.gauge import Gauge
 from gilcmp.measure.jobs import BATCHES_PER_WORKER, PASSES, PASSES_OF_PROCESSES, Job
+from gilcmp.measure.lock import LockWaits
 from gilcmp.measure.strategies import Strategy
 from gilcmp.saved.observation import Observation, TaskSpan
 from gilcmp.saved.run import CellRecord
@@ -32,6 +33,7 @@ class RunningCell:
     most_cores: float = 0.0
     gil_held: float | None = None
     gil_waited: float | None = None
+    lock_waits: LockWaits | None = None
     threads: set[int] = field(factory=set)
     sending: float | None = None
     bytes_back: int | None = None
@@ -129,6 +131,9 @@ class RunningCell:
             latest=self.latest,
             gil_held=self.gil_held,
             gil_waited=self.gil_waited,
+            lock_waits=None if self.lock_waits is None else self.lock_waits.share,
+            stopped=None if self.lock_waits is None else self.lock_waits.stopped,
+            waits_at=None if self.lock_waits is None else self.lock_waits.at,
             handed=job.handed(self.batches, self.repeats),
             sending=self.sending,
             bytes_out=round(sum(job.sizes) / len(job.sizes)) if self.strategy.isolated and job.sizes else None,

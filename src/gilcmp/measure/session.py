@@ -226,6 +226,7 @@ class Session:
                 before = time.perf_counter()
                 with GilUse(watch=cell.workers > 1 and cell.strategy.name == "threads") as gil:
                     blocked = self._some_time(cell)
+                cell.lock_waits = gil.lock_waits(cell.threads)
                 if cell.shares_gil:
                     cell.gil_held, waited = gil.held, gil.waited(cell.threads)
                     if waited is not None and blocked > 0:

@@ -21,6 +21,7 @@ from gilcmp.measure.cpus import usable_cpus
 from gilcmp.measure.machine import gil_enabled
 from gilcmp.probing.probe_result import HOLDS, SHORT, Probe, Stall, judge_probe, usable
 from gilcmp.watch import _gil
+from gilcmp.watch.waits import LIBRARY, read
 
 # Seconds between two looks of the sampler while `held` is measured: where it can have a core of its own, and where
 # it has to share one
@@ -32,6 +33,8 @@ MAX_WAITS = 100_000
 # getting the lock back beside a busy thread
 HELD, SHAPE, STALLS, BESIDE = 0.45, 0.15, 0.25, 0.15
 
+LOCKS_PACE = 500e-6  # seconds between two looks at what the call waits for, where there is no GIL
+NOT_SEEN = (math.nan, math.nan)
 MIN_SAMPLES = 200  # fewer looks say nothing
 LOST = 0.5  # with no core for more than this share of the time, the sampler's figures are not used
 UNSEEN = 0.2  # largest error of the share, as a fraction of the unseen time: see docs/probe.md
@@ -132,7 +135,8 @@ def _repeated(name: str, call: _Call, pace: float, budget: float) -> Probe:
     reacquire = math.nan
     if held.share < HOLDS and shape.hand_overs * sys.getswitchinterval() < budget and gil_enabled():
         reacquire = call.beside_busy_thread(budget * BESIDE, held.time, shape.hand_overs)
-    return _concluded(name, held, shape, stalls, reacquire, lambda: _lets_others_in(call, held.time))
+    waits = NOT_SEEN if gil_enabled() or call.has_more else call.lock_waits(budget * BESIDE)
+    return _concluded(name, held, shape, stalls, reacquire, lambda: _lets_others_in(call, held.time), waits)
 
 
 def best_pace() -> float:
@@ -309,6 +313,18 @@ class _Call:
                 inside.append(progress < DONE)
         return inside
 
+    def lock_waits(self, seconds: float) -> tuple[float, float]:
+        """Return the shares of its time for which the call waits for locks, at least, and is stopped with the world."""
+        watcher = _gil.Contention(LOCKS_PACE, LIBRARY.encode())
+        try:
+            _gil.call_for(self.func, self.args, self.kwargs, seconds, MAX_CALLS, self.raises)
+        finally:
+            seen = watcher.stop()
+        if seen is None or seen["looks"] < MIN_SAMPLES / 4 or not seen["tells_locks"]:
+            return NOT_SEEN
+        times = read(seen, {threading.get_native_id()}).times
+        return ((times.spinning + times.parked) / times.total, times.stopped / times.total) if times.total else NOT_SEEN
+
     def beside_busy_thread(self, seconds: float, alone: float, hand_overs: float) -> float:
         """Seconds that a call takes longer beside a busy Python thread, per release."""
         if hand_overs < 0.5:
@@ -336,6 +352,7 @@ def _concluded(
     stalls: _Watch,
     reacquire: float,
     lets_others_in: Callable[[], bool | None],
+    waits: tuple[float, float] = NOT_SEEN,
 ) -> Probe:
     counts = held.counts
     assert counts is not None  # noqa: S101  # for the type checker: both watches had a sampler
@@ -368,6 +385,8 @@ def _concluded(
         hand_overs=shape.hand_overs,
         usable=usable(releases) if shape.lost <= LOST else math.nan,
         reacquire=reacquire,
+        waited=waits[0],
+        stopped=waits[1],
     )
     return evolve(result, verdict=judge_probe(result, lets_others_in))
 

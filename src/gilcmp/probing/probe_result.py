@@ -91,6 +91,9 @@ class Probe(Kept, Drawn):
         not measured.
     verdict : Verdict
         One of `WORDS`, with the reason.
+    waited, stopped : float
+        Free-threaded builds: shares of the call's time for which it waited for locks, at least, and was stopped with the
+        whole world; NaN where that was not seen.
     """
 
     FORMAT: ClassVar[str] = "gilcmp probe"
@@ -106,6 +109,8 @@ class Probe(Kept, Drawn):
     usable: float
     reacquire: float
     verdict: Verdict
+    waited: float = math.nan
+    stopped: float = math.nan
 
     def sections(self) -> list[Section]:
         """Return what is shown of it."""
@@ -146,7 +151,9 @@ def judge_probe(probe: Probe, lets_others_in: Callable[[], bool | None]) -> Verd
     if not gil_enabled():
         return Verdict(
             "no GIL",
-            f"there is no lock to hold; the thread was detached {1 - probe.held.value:.1%} of the time",
+            f"there is no lock to hold; the thread was detached {1 - probe.held.value:.1%} of the time"
+            + (f", waited for locks {probe.waited:.1%}" if probe.waited >= 0.001 else "")
+            + (f", was stopped with the world {probe.stopped:.1%}" if probe.stopped >= 0.001 else ""),
         )
     if probe.held.high <= RELEASES:
         if probe.usable < 0.5:
@@ -205,6 +212,9 @@ def _figures(probe: Probe) -> Table:
         *([] if probe.verdict.word in ("holds, blocks", "holds, briefly") else [("released", released)]),
         ("others wait", f"{_waits(probe, ', ')} (median, 99 %, longest of {probe.stall.n})"),
     ]
+    if not math.isnan(probe.waited):
+        rows.append(("waited for locks", f"{100 * probe.waited:.1f} % of the time, at least"))
+        rows.append(("stopped", f"{100 * probe.stopped:.1f} % of the time, with the whole world"))
     if not math.isnan(probe.reacquire):
         rows.append(("getting it back", f"{words.seconds(probe.reacquire)} beside a busy Python thread"))
     if probe.others > 0.01:

@@ -12,8 +12,8 @@ from attrs import frozen
 from gilcmp.watch.thread_names import ThreadNames
 
 #: What a thread does for a while, by the number in the field ``doing`` of `Timeline.spans`.
-DOING = ("holds", "waits", "runs", "blocked", "away")
-HOLDS, WAITS, RUNS, BLOCKED, AWAY = range(5)
+DOING = ("holds", "waits", "runs", "blocked", "away", "asleep")
+HOLDS, WAITS, RUNS, BLOCKED, AWAY, ASLEEP = range(6)
 KEEP = 1_000_000  # spans: 24 bytes each
 NOBODY = -1  # "thread" of a span in which nothing was seen
 
@@ -50,6 +50,8 @@ class Thread:
         Longest time for which it was seen to hold the GIL without a break.
     holds : int
         How often it was seen to take the GIL; 0 for one that never held it for as long as the pace.
+    asleep : float
+        Free-threaded builds: time asleep until it got a lock, of an object or of the interpreter's.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Thread:
     run_delay: float | None
     longest_hold: float
     holds: int
+    asleep: float = 0.0
 
 
 class Recording:
@@ -165,7 +168,8 @@ class Recording:
         began = self._data["began"]
         threads = []
         for record in self._data["threads"]:
-            held, waited, ran, blocked, away = (spent / 1e9 for spent in record["spent"])
+            # older recordings have no last figure
+            held, waited, ran, blocked, away, asleep = (spent / 1e9 for spent in [*record["spent"], 0][:6])
             threads.append(
                 Thread(
                     self._names.of(record),
@@ -181,6 +185,7 @@ class Recording:
                     None if record["run_delay"] is None else record["run_delay"] / 1e9,
                     record["longest_hold"] / 1e9,
                     record["holds"],
+                    asleep,
                 )
             )
         return tuple(threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gilcmp.judge.charts import PALETTE
-from gilcmp.probing.recording import AWAY, BLOCKED, HOLDS, NOBODY, RUNS, WAITS, Recording, Thread
+from gilcmp.probing.recording import ASLEEP, AWAY, BLOCKED, HOLDS, NOBODY, RUNS, WAITS, Recording, Thread
 from gilcmp.show import words
 from gilcmp.show.model import Axis, Bars, Chart, Section, Stretch, Table, columns, section
 
@@ -13,7 +13,7 @@ SHOWN = 40  # threads; more are counted
 FIRST = 10  # threads on a screen
 FEW = 100  # looks; with fewer a share may be more than 10 points off
 MOST_SPANS = 5000  # of a picture: more cannot be told apart, and make the file large
-COLOURS = {HOLDS: PALETTE[3], WAITS: "#F0E442", RUNS: PALETTE[2], AWAY: "#BBBBBB"}
+COLOURS = {HOLDS: PALETTE[3], WAITS: "#F0E442", RUNS: PALETTE[2], AWAY: "#BBBBBB", ASLEEP: PALETTE[4]}
 
 
 def timeline_sections(recording: Recording, most: int = SHOWN) -> list[Section]:
@@ -24,7 +24,9 @@ def timeline_sections(recording: Recording, most: int = SHOWN) -> list[Section]:
         if recording.gil
         else ("attached", "stopped", "ran detached", "longest stretch")
     )
-    titles = columns("thread", *(f">{title}" for title in (held, waited, ran, "blocked", "on CPU", "no core", longest)))
+    asleep = () if recording.gil else ("for a lock",)
+    heads = (held, waited, *asleep, ran, "blocked", "on CPU", "no core", longest)
+    titles = columns("thread", *(f">{title}" for title in heads))
     table = Table(titles, tuple(_row(recording, thread) for thread in chosen))
     return [section("", *_first(recording)), section("", table), section("", *_sentences(recording, most))]
 
@@ -34,12 +36,15 @@ def _first(recording: Recording) -> list[str]:
     if not recording.watched or not recording.threads:
         return []
     held = max(recording.threads, key=lambda thread: thread.held)
+    slept = max(recording.threads, key=lambda thread: thread.asleep)
     waited = max(recording.threads, key=lambda thread: thread.waited)
     lock = "held the GIL" if recording.gil else "was attached"
     said = f"{held.name} {lock} for {held.held / recording.watched:.0%} of the time"
     if recording.tells_waits and waited.waited > 0:
         what = "for it" if recording.gil else "for a pause of all threads"
         said += f"; {waited.name} waited {what} for {waited.waited / recording.watched:.0%}"
+    if slept.asleep > 0:
+        said += f"; {slept.name} slept for locks for {slept.asleep / recording.watched:.0%}"
     return [f"{said}."] if held.held > 0 else []
 
 
@@ -54,6 +59,7 @@ def _row(recording: Recording, thread: Thread) -> tuple[str, ...]:
         thread.name,
         "< pace" if short else share(thread.held),
         share(thread.waited) if recording.tells_waits or not recording.gil else "-",
+        *(() if recording.gil else (share(thread.asleep),)),
         share(thread.ran) if known else "-",
         share(thread.blocked) if known and recording.tells_waits else "-",
         share(thread.cpu, recording.seconds),
@@ -151,4 +157,5 @@ def _labels(recording: Recording) -> dict[int, str]:
         WAITS: "stopped with the world",
         RUNS: "runs, or could, detached",
         AWAY: "detached",
+        ASLEEP: "asleep for a lock",
     }

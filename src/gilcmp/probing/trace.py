@@ -16,10 +16,10 @@ from gilcmp._version import __version__
 from gilcmp.base.files import replacing
 from gilcmp.probing.recording import AWAY, BLOCKED, HOLDS, NOBODY, SPAN, Recording
 
-WITH_GIL = ("holds the GIL", "waits for the GIL", "runs without the GIL", "", "does not hold the GIL")
-WITHOUT_GIL = ("attached", "stopped with the world", "runs detached", "", "detached")
+WITH_GIL = ("holds the GIL", "waits for the GIL", "runs without the GIL", "", "does not hold the GIL", "")
+WITHOUT_GIL = ("attached", "stopped with the world", "runs detached", "", "detached", "asleep for a lock")
 # of Catapult's palette, which both viewers know
-COLOURS = ("thread_state_running", "thread_state_iowait", "thread_state_runnable", "", "grey")
+COLOURS = ("thread_state_running", "thread_state_iowait", "thread_state_runnable", "", "grey", "thread_state_uninterruptible")
 FORMAT = "gilcmp timeline"
 RECORDER = 0  # thread number of the track that shows when nothing was seen
 

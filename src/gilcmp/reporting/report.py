@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from gilcmp._version import __version__
 from gilcmp.base.files import replace_file
+from gilcmp.contending.result import Contention
 from gilcmp.experiments.results import FORMAT as CLAIMS
 from gilcmp.experiments.results import Claims, read_claims
 from gilcmp.judge.comparison import Comparison
@@ -110,7 +111,7 @@ def check_output(output: str | os.PathLike[str], sources: Iterable[Source]) -> N
 
 NAMES: dict[type, str] = {
     Comparison: "run", Claims: "claims", Probe: "probe", Threshold: "threshold", Atlas: "atlas", Timeline: "timeline",
-    Diff: "diff",
+    Diff: "diff", Contention: "contention",
 }  # fmt: skip
 
 
@@ -131,7 +132,7 @@ def read_report(sources: Iterable[Source]) -> Report:
                 text = to_json(source.run) if isinstance(source, Comparison) else source.to_json()
                 raw.append((f"{kind}-{number}.json", text))
         else:
-            kinds = "a path, a Comparison, Claims, a Probe, a Threshold, an Atlas, a Timeline or a Diff"
+            kinds = "a path, a Comparison, Claims, a Probe, a Threshold, an Atlas, a Timeline, a Diff or a Contention"
             raise TypeError(f"source must be {kinds}, got {type(source).__name__}")
     if not found:
         raise ValueError("nothing to report on: give at least one saved run, claims, probe or threshold")
@@ -144,7 +145,7 @@ def read_report(sources: Iterable[Source]) -> Report:
         claims=those(Claims),
         probes=tuple(probe for _, probe in those(Probe)),
         thresholds=tuple(threshold for _, threshold in those(Threshold)),
-        others=those(Atlas, Timeline, Diff),
+        others=those(Atlas, Timeline, Diff, Contention),
         raw=tuple(raw),
     )
 
@@ -155,12 +156,12 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : path-like
-        A file as `compare`, `claims`, `probe`, `threshold`, `atlas`, `timeline` and `diff` save their results, the
+        A file as `compare`, `claims`, `probe`, `threshold`, `atlas`, `timeline`, `diff` and `contention` save their results, the
         commands with ``-o`` and ``--json``, or pytest-benchmark.
 
     Returns
     -------
-    Comparison, Claims, Probe, Threshold, Atlas, Timeline, Diff, or a list of Probe or Atlas
+    Comparison, Claims, Probe, Threshold, Atlas, Timeline, Diff, Contention, or a list of Probe or Atlas
         Whichever it is; of a command's ``--json`` with several probes or atlases, a list.
 
     Raises
@@ -182,7 +183,7 @@ def _read(text: str, source: str) -> Any:
         if fits(body):
             return read(body, text, source)
     raise ResultError(
-        f"{source}: neither a saved run nor claims, probes, a threshold, an atlas, a timeline or a diff of gilcmp's"
+        f"{source}: neither a saved run nor claims, probes, a threshold, an atlas, a timeline, a diff or a contention of gilcmp's"
     )
 
 
@@ -207,7 +208,7 @@ def _is_timeline(body: Any) -> bool:
     return isinstance(about, dict) and about.get("format") == TIMELINE
 
 
-KEPT = (Probe, Threshold, Atlas, Diff)
+KEPT = (Probe, Threshold, Atlas, Diff, Contention)
 
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, str, str], Any]], ...] = (
     (_format(RUN), lambda body, text, source: Comparison(from_json(text, source))),

@@ -105,6 +105,13 @@ class CellRecord:
     gil_waited : float or None
         Share of the workers' waiting in that run that was for the GIL; None where the system does not tell (Linux with
         glibc does), and as above.
+    lock_waits : float or None
+        Share of the threads' time, at least, in that run that went into waiting for locks, of objects or others, where there
+        is no GIL; None where that was not seen.
+    stopped : float or None
+        Share of it in which they were stopped with the whole world; None as above.
+    waits_at : str or None
+        What most of the waiting was for: a type, and a line.
     handed : int or None
         Tasks, or batches of them, that are handed over in a round; None in runs saved before this was kept.
     sending : float or None
@@ -129,6 +136,9 @@ class CellRecord:
     latest: list[TaskSpan] = field(factory=list)
     gil_held: float | None = field(default=None, validator=validators.optional(between(0, 1.001)))
     gil_waited: float | None = field(default=None, validator=validators.optional(between(0, 1.001)))
+    lock_waits: float | None = field(default=None, validator=validators.optional(between(0, 1.001)))
+    stopped: float | None = field(default=None, validator=validators.optional(between(0, 1.001)))
+    waits_at: str | None = field(default=None, validator=validators.optional(validators.max_len(200)))
     handed: int | None = field(default=None, validator=validators.optional(_count))
     sending: float | None = field(default=None, validator=validators.optional(_seconds))
     bytes_out: int | None = field(default=None, validator=validators.optional(between(0, 2**63)))

@@ -93,3 +93,55 @@ class Counter:
     def plain(self, times: int) -> None: ...
     def atomic(self, times: int) -> None: ...
     def locked(self, times: int) -> None: ...
+class SeenPlace(TypedDict):
+    doing: int
+    lock: int
+    object: int
+    kind: int
+    name: str
+    inner: tuple[int, int] | None
+    outer: tuple[int, int] | None
+    owner: tuple[int, int] | None
+    spent: int
+    looks: int
+    longest: int
+    free_looks: int
+    untimed: int
+    threads: int
+
+class SeenThread(TypedDict):
+    id: int
+    ident: int
+    native_id: int
+    spent: list[int]
+    cpu: int | None
+    run_delay: int | None
+    system: int | None
+
+class SeenContention(TypedDict):
+    began: int
+    ended: int
+    watched: int
+    unseen: int
+    looks: int
+    stopped: int
+    pauses: int
+    longest_pause: int
+    collecting: int
+    no_frame: int
+    no_lock: int
+    lost: int
+    cpu: int
+    tells_states: bool
+    tells_locks: bool
+    tells_world: bool
+    threads: list[SeenThread]
+    places: list[SeenPlace]
+    functions: list[tuple[str, str, int, bytes, bool]]
+
+class Contention:
+    def __init__(self, pace: float, library: bytes, without_caller: bool = False) -> None: ...
+    def count(self, counting: bool) -> None: ...
+    def stop(self) -> SeenContention | None: ...
+
+def why_no_locks() -> str | None: ...

@@ -8,7 +8,7 @@ import threading
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 cdef extern from "pythread.h":
@@ -87,6 +87,56 @@ cdef extern from "recorder.h":
     gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity)
     void gilcmp_recorder_finish(gilcmp_recorder *recorder)
     void gilcmp_recorder_free(gilcmp_recorder *recorder)
+
+cdef extern from "frames.h":
+    ctypedef struct gilcmp_site:
+        int32_t function, offset
+    ctypedef struct gilcmp_text:
+        char *text
+        int32_t size, kind
+    ctypedef struct gilcmp_function:
+        int32_t first_line, is_library, lines_size
+        gilcmp_text file, name
+        char *lines
+    ctypedef struct gilcmp_functions:
+        gilcmp_function *list
+        int32_t n
+    const char *gilcmp_check_frames()
+
+cdef extern from "parking.h":
+    ctypedef struct gilcmp_parking:
+        pass
+    ctypedef struct gilcmp_identity:
+        int kind
+        uintptr_t object
+        char *name
+    const char *gilcmp_find_parking(gilcmp_parking *parking)
+
+cdef extern from "contention.h":
+    enum: GILCMP_DOINGS
+    enum: GILCMP_PLACES
+    ctypedef struct gilcmp_place:
+        uintptr_t lock
+        int32_t doing
+        gilcmp_site inner, outer, owner
+        int64_t spent, looks, longest, free_looks, untimed
+        uint64_t threads
+        gilcmp_identity what
+    ctypedef struct gilcmp_one:
+        uint64_t id, ident, native
+        int64_t *spent
+        int64_t first_cpu, first_delay, first_system, cpu, delay, system
+    ctypedef struct gilcmp_contention:
+        gilcmp_watcher watcher
+        int64_t began, ended, watched, unseen, looks, stopped, pauses, longest_pause, collecting, no_frame, no_lock, lost, cpu
+        int tells_states, tells_locks, tells_world, n_threads, n_ended
+        gilcmp_one *threads
+        gilcmp_one *ended_threads
+        gilcmp_place *places
+        gilcmp_functions functions
+    gilcmp_contention *gilcmp_contention_start(const gilcmp_places *places, int64_t pace, const char *library, uint64_t ignored)
+    void gilcmp_contention_count(gilcmp_contention *contention, int counting)
+    void gilcmp_contention_free(gilcmp_contention *contention)
 
 cdef extern from "counter.h":
     void gilcmp_increment_plain(int64_t *counter, int64_t n) noexcept nogil
@@ -378,6 +428,112 @@ cdef class Recorder:
             "clocks": ring(<char *> seen.clocks, sizeof(gilcmp_clock), seen.n_clocks, seen.clock_capacity),
             "n_clocks": seen.n_clocks,
         }
+
+
+cdef class Contention:
+    """Watches what threads wait for, and at which line, from a native thread that never asks for a lock.
+
+    Parameters
+    ----------
+    pace : float
+        Seconds between two looks on average, jittered.
+    library : bytes
+        The folder of the standard library: whose functions are not what a program's author wants to know.
+    without_caller : bool
+        Do not look at the calling thread.
+
+    Raises
+    ------
+    RuntimeError
+        Where this interpreter's threads cannot be watched; the message says why.
+    """
+
+    cdef gilcmp_contention *contention
+    cdef object __weakref__
+
+    def __cinit__(self, pace, library, without_caller=False):
+        cdef gilcmp_places places
+        cdef uint64_t ignored = threading.get_ident() if without_caller else 0
+        cdef int64_t every = nanoseconds("pace", pace)
+        cdef const char *reason = gilcmp_find_places(&places)
+        if reason == NULL:
+            reason = gilcmp_check_frames()
+        if reason != NULL:
+            raise RuntimeError(f"this interpreter's threads cannot be watched: {reason.decode()}")
+        if every < 1000:
+            raise ValueError(f"pace must be at least 1e-6 seconds, got {pace}")
+        self.contention = gilcmp_contention_start(&places, every, library, ignored)
+        if self.contention == NULL:
+            raise MemoryError("no memory, or no thread, to watch with")
+
+    def __dealloc__(self):
+        if self.contention != NULL:
+            gilcmp_contention_free(self.contention)
+
+    def count(self, counting):
+        """Count what is seen from now on, or no longer."""
+        gilcmp_contention_count(self.contention, bool(counting))
+
+    def stop(self):
+        """Stop, and return what was seen as a dict; all times in nanoseconds. In a child of fork: None."""
+        cdef gilcmp_contention *seen = self.contention
+        cdef gilcmp_place *place
+        if in_parent("watching", &seen.watcher):
+            return None
+        places = []
+        for index in range(GILCMP_PLACES):
+            place = &seen.places[index]
+            if place.looks:
+                places.append({
+                    "doing": place.doing, "lock": place.lock, "object": place.what.object, "kind": place.what.kind,
+                    "name": (<bytes> place.what.name).decode("utf-8", "replace"),
+                    "inner": site(place.inner), "outer": site(place.outer), "owner": site(place.owner),
+                    "spent": place.spent, "looks": place.looks, "longest": place.longest,
+                    "free_looks": place.free_looks, "untimed": place.untimed, "threads": place.threads,
+                })
+        return {
+            "began": seen.began, "ended": seen.ended, "watched": seen.watched, "unseen": seen.unseen,
+            "looks": seen.looks, "stopped": seen.stopped, "pauses": seen.pauses, "longest_pause": seen.longest_pause,
+            "collecting": seen.collecting, "no_frame": seen.no_frame, "no_lock": seen.no_lock, "lost": seen.lost,
+            "cpu": seen.cpu, "tells_states": bool(seen.tells_states), "tells_locks": bool(seen.tells_locks),
+            "tells_world": bool(seen.tells_world),
+            "threads": [one(&seen.threads[i]) for i in range(seen.n_threads)]
+            + [one(&seen.ended_threads[i]) for i in range(seen.n_ended)],
+            "places": places,
+            "functions": [function(&seen.functions.list[i]) for i in range(seen.functions.n)],
+        }
+
+
+def why_no_locks():
+    """Say why the locks that threads sleep for cannot be seen in this interpreter; None where they can."""
+    cdef gilcmp_parking parking
+    cdef const char *reason = gilcmp_find_parking(&parking)
+    return None if reason == NULL else reason.decode()
+
+
+cdef tuple site(gilcmp_site at):
+    return None if at.function < 0 else (at.function, at.offset)
+
+
+cdef str text(gilcmp_text copied):
+    encoding = {1: "latin-1", 2: f"utf-16-{sys.byteorder[0]}e", 4: f"utf-32-{sys.byteorder[0]}e"}[copied.kind]
+    return PyBytes_FromStringAndSize(copied.text, copied.size).decode(encoding, "replace")
+
+
+cdef tuple function(gilcmp_function *copied):
+    lines = PyBytes_FromStringAndSize(copied.lines, copied.lines_size)
+    return text(copied.file), text(copied.name), copied.first_line, lines, bool(copied.is_library)
+
+
+cdef dict one(gilcmp_one *thread):
+    told = thread.cpu >= 0 and thread.first_cpu >= 0
+    return {
+        "id": thread.id, "ident": thread.ident, "native_id": thread.native,
+        "spent": [thread.spent[doing] for doing in range(GILCMP_DOINGS)],
+        "cpu": thread.cpu - thread.first_cpu if told else None,
+        "run_delay": thread.delay - thread.first_delay if told else None,
+        "system": thread.system - thread.first_system if told and thread.first_system >= 0 else None,
+    }
 
 
 cdef bytes ring(char *items, size_t size, int64_t n, int64_t capacity):

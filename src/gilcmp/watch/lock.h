@@ -5,6 +5,7 @@
 #define GILCMP_GIL_LOCK_H
 
 #include <Python.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Values shared between threads without a lock. */

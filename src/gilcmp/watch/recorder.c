@@ -60,7 +60,7 @@ static int32_t add_thread(gilcmp_recorder *recorder, const PyThreadState *state,
     thread->since = now;
     thread->now = GILCMP_AWAY;
     thread->first_cpu = thread->first_delay = thread->cpu = thread->delay = -1;
-    thread->files = (gilcmp_files){-1, -1};
+    thread->files = GILCMP_NO_FILES;
     if (id != UNTOLD)
         recorder->live[recorder->n_live++] = index;
     return index;
@@ -116,6 +116,8 @@ static void walk(gilcmp_recorder *recorder, int64_t now)
 #ifdef PY_HAVE_THREAD_NATIVE_ID
             thread->native = (uint64_t)copy.native_thread_id;
 #endif
+            if (thread->stack_top == 0 && recorder->parking.buckets != 0)
+                gilcmp_find_stack(state, thread->native, &thread->stack, &thread->stack_top);
         }
         state = copy.next;
     }
@@ -131,8 +133,12 @@ static void look_at(gilcmp_recorder *recorder, int32_t index, int64_t now)
 {
     gilcmp_thread *thread = &recorder->threads[index];
     uintptr_t futex;
-    if (!recorder->tells_states || thread->now == GILCMP_HOLDS)
+    if (!recorder->tells_states || thread->now == GILCMP_HOLDS || thread->now == GILCMP_ASLEEP)
         return;
+#ifdef Py_GIL_DISABLED
+    if (thread->now == GILCMP_WAITS)
+        return;
+#endif
     const gilcmp_run_state state = gilcmp_read_run_state(&thread->files, thread->native, &futex);
     if (state == GILCMP_UNKNOWN)
         return;
@@ -174,12 +180,27 @@ static void read_clocks(gilcmp_recorder *recorder, int64_t now)
 
 #ifdef Py_GIL_DISABLED
 
-/* Look whether each thread is attached; returns whether any was. */
+#define MOST_PARKED 256
+
+/* What a thread sleeps for in the interpreter's table: AWAY: for nothing that counts. */
+static gilcmp_doing asleep(const gilcmp_thread *thread, const gilcmp_parked *parked, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (parked[i].entry < thread->stack || parked[i].entry >= thread->stack_top)
+            continue;
+        if (parked[i].address == (uintptr_t)thread->state + offsetof(PyThreadState, state))
+            return GILCMP_WAITS;
+        return parked[i].since != 0 ? GILCMP_ASLEEP : GILCMP_AWAY;
+    }
+    return GILCMP_AWAY;
+}
+
+/* Look whether each thread is attached, or asleep for a lock, or with the whole world; returns whether any was attached. */
 static int look(gilcmp_recorder *recorder, int64_t middle, int64_t now)
 {
-    static const gilcmp_doing meaning[] = {GILCMP_AWAY, GILCMP_HOLDS, GILCMP_WAITS};
+    gilcmp_parked parked[MOST_PARKED];
+    const int n = gilcmp_read_parked(&recorder->parking, parked, MOST_PARKED, now);
     int any = 0;
-    (void)now;
     for (int place = 0; place < recorder->n_live; place++) {
         const int32_t index = recorder->live[place];
         const gilcmp_thread *thread = &recorder->threads[index];
@@ -187,11 +208,17 @@ static int look(gilcmp_recorder *recorder, int64_t middle, int64_t now)
         if (attached < 0 || attached > 2)
             continue; /* it has ended */
         any |= attached == 1;
-        if (attached == 0 && thread->now != GILCMP_HOLDS && thread->now != GILCMP_WAITS)
-            continue; /* detached before: look_at says what it does */
-        if (attached == 0)
+        /* a lock that is not worth a release is waited for while attached */
+        const gilcmp_doing sleeps = asleep(thread, parked, n);
+        const int was_known = thread->now == GILCMP_HOLDS || thread->now == GILCMP_WAITS || thread->now == GILCMP_ASLEEP;
+        if (sleeps != GILCMP_AWAY)
+            change(recorder, index, sleeps, middle);
+        else if (attached == 1)
+            change(recorder, index, GILCMP_HOLDS, middle);
+        else if (was_known) { /* otherwise it was detached before: look_at says what it does */
             recorder->left = index;
-        change(recorder, index, meaning[attached], middle);
+            change(recorder, index, GILCMP_AWAY, middle);
+        }
     }
     return any;
 }
@@ -350,6 +377,9 @@ gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace
     if (recorder == NULL)
         return NULL;
     recorder->places = *places;
+#ifdef Py_GIL_DISABLED
+    gilcmp_find_parking(&recorder->parking); /* without it sleeps are not told apart */
+#endif
     recorder->pace = pace;
     recorder->holder = recorder->last_holder = recorder->left = recorder->untold = NOBODY;
     recorder->current_pace = pace ? pace : FIRST_PACE;

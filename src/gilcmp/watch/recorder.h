@@ -2,6 +2,7 @@
 #ifndef GILCMP_GIL_RECORDER_H
 #define GILCMP_GIL_RECORDER_H
 
+#include "parking.h"
 #include "threads.h"
 #include "watcher.h"
 
@@ -12,6 +13,7 @@ typedef enum {
     GILCMP_RUNS,    /* without the GIL: on a core, or ready to be */
     GILCMP_BLOCKED, /* on something else */
     GILCMP_AWAY,    /* does not hold it; what it does instead was not sampled, or the system does not report it */
+    GILCMP_ASLEEP,  /* free-threaded builds: asleep until it gets a lock of the interpreter's, or of an object */
     GILCMP_STATES
 } gilcmp_doing;
 
@@ -31,6 +33,7 @@ typedef struct {
     uint64_t id;                    /* never given twice, unlike addresses and thread numbers */
     const PyThreadState *state;
     uint64_t ident, native;
+    uintptr_t stack, stack_top;     /* its C stack; 0: not known */
     int64_t began, ended;           /* 0: was there from the beginning, or to the end */
     int64_t spent[GILCMP_STATES];
     int64_t longest_hold, holds;
@@ -61,6 +64,7 @@ typedef struct {
     int64_t span_capacity, clock_capacity;
     /* the recorder's own */
     gilcmp_places places;
+    gilcmp_parking parking;
     int64_t pace;                 /* 0: by itself */
     int32_t live[GILCMP_THREADS]; /* indices of the threads that have not ended */
     int n_live, turn;             /* turn: whose state is looked at next */

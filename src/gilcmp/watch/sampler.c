@@ -230,7 +230,7 @@ gilcmp_sampler *gilcmp_sampler_start(const gilcmp_lock *lock, gilcmp_sampling ho
     sampler->without_delays = how.without_delays;
     sampler->newest = how.with_younger ? newest_thread() : 0;
     sampler->marked = how.marked;
-    sampler->files = (gilcmp_files){-1, -1};
+    sampler->files = GILCMP_NO_FILES;
     sampler->native = own_number();
     sampler->counts.segment_length = how.longest / GILCMP_SEGMENTS + 1;
 #ifdef __linux__
@@ -277,7 +277,7 @@ static void wait_again_and_again(gilcmp_watcher *watcher)
     waiter->state = make_state(waiter);
 #endif
     /* its own time without a core is due to the machine, not to the lock */
-    gilcmp_files files = {-1, -1};
+    gilcmp_files files = GILCMP_NO_FILES;
     int64_t cpu, before = 0, after = 0;
     const uint64_t own = own_number();
     const int tells_delays = own && gilcmp_own_files();

@@ -63,7 +63,9 @@ void gilcmp_close_files(gilcmp_files *files)
         close(files->syscall);
     if (files->schedstat >= 0)
         close(files->schedstat);
-    *files = (gilcmp_files){-1, -1};
+    if (files->stat >= 0)
+        close(files->stat);
+    *files = GILCMP_NO_FILES;
 }
 
 /* Read a file of a thread from its beginning, and open it the first time; return how much there was. */
@@ -130,6 +132,35 @@ int gilcmp_read_clocks(gilcmp_files *files, uint64_t number, int64_t *cpu, int64
     return 1;
 }
 
+/* Read a number of a thread's "stat" file, counted from 1 (proc_pid_stat(5)); 0: it is not told. */
+static int read_stat(gilcmp_files *files, uint64_t number, int wanted, uint64_t *value)
+{
+    char text[768];
+    const char *place;
+    if (read_file(&files->stat, number, "stat", text, sizeof(text)) <= 0)
+        return 0;
+    place = strrchr(text, ')'); /* the end of the second one, a name that may hold anything */
+    for (int field = 2; field < wanted && place != NULL; field++)
+        place = strchr(place + 1, ' ');
+    return next_number(place, value) != NULL;
+}
+
+int64_t gilcmp_read_system_time(gilcmp_files *files, uint64_t number)
+{
+    uint64_t ticks;
+    const long per_second = sysconf(_SC_CLK_TCK);
+    return per_second > 0 && read_stat(files, number, 15, &ticks) ? (int64_t)(ticks * (uint64_t)(1000000000 / per_second)) : -1;
+}
+
+uintptr_t gilcmp_main_stack(void)
+{
+    gilcmp_files files = GILCMP_NO_FILES;
+    uint64_t start = 0;
+    const int told = read_stat(&files, (uint64_t)getpid(), 28, &start);
+    gilcmp_close_files(&files);
+    return told ? (uintptr_t)start : 0;
+}
+
 int64_t gilcmp_cpu_time(uint64_t number)
 {
     /* the kernel's own name for the clock of a thread: what pthread_getcpuclockid makes of a pthread_t */
@@ -146,6 +177,17 @@ int64_t gilcmp_cpu_time(uint64_t number)
 {
     (void)number;
     return -1;
+}
+
+int64_t gilcmp_read_system_time(gilcmp_files *files, uint64_t number)
+{
+    (void)files, (void)number;
+    return -1;
+}
+
+uintptr_t gilcmp_main_stack(void)
+{
+    return 0;
 }
 
 int gilcmp_own_files(void)

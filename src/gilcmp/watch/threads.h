@@ -7,8 +7,10 @@
 
 /* The files that tell it, kept open while the thread lives; -1: not open yet. */
 typedef struct {
-    int syscall, schedstat;
+    int syscall, schedstat, stat;
 } gilcmp_files;
+
+#define GILCMP_NO_FILES ((gilcmp_files){-1, -1, -1})
 
 typedef enum { GILCMP_UNKNOWN, GILCMP_RUNNING, GILCMP_WAITING } gilcmp_run_state;
 
@@ -23,6 +25,10 @@ void gilcmp_close_files(gilcmp_files *files);
 gilcmp_run_state gilcmp_read_run_state(gilcmp_files *files, uint64_t number, uintptr_t *futex);
 /* Read its time on a CPU, and ready to run without one, in nanoseconds; 0: not told. */
 int gilcmp_read_clocks(gilcmp_files *files, uint64_t number, int64_t *cpu, int64_t *delay);
+/* Read its time on a CPU in the system's own code, in nanoseconds, to a tick of the system's (10 ms); -1: not told. */
+int64_t gilcmp_read_system_time(gilcmp_files *files, uint64_t number);
+/* Where the main thread's stack begins, at its high end; 0: not told. */
+uintptr_t gilcmp_main_stack(void);
 /* The CPU time of a thread of this process until now, in nanoseconds; -1: not told. Needs no files. */
 int64_t gilcmp_cpu_time(uint64_t number);
 

@@ -63,6 +63,8 @@ void gilcmp_end_all(void);
 /* Once per process: make a child of fork start without watchers. */
 void gilcmp_prepare_forks(void);
 
+/* Let other threads have the CPU, if any wants it. */
+void gilcmp_yield(void);
 /* Nanoseconds of a clock that only goes forward. */
 int64_t gilcmp_now(void);
 void gilcmp_pause(int64_t nanoseconds);

@@ -1,0 +1,61 @@
+"""Two threads and one lock."""
+
+from __future__ import annotations
+
+from gilcmp.experiments.claim import Claim, Conditions, Outcome
+from gilcmp.experiments.sharing import runs_in_parallel
+
+SOURCE = """\
+import threading
+
+lock = threading.Lock()
+total = 0
+
+
+def work():
+    global total
+    for _ in range(100):
+        with lock:
+            total += 1
+"""
+
+
+def _run(conditions: Conditions) -> Outcome:
+    return runs_in_parallel(SOURCE, "with one lock", conditions)
+
+
+CLAIM = Claim(
+    "one-lock",
+    "Threads that take one lock for a moment still run in parallel.",
+    "Two threads take a lock around one addition, again and again: one lock, and one each.",
+    _run,
+    seconds=1.5,
+    why="What is inside the lock is done by one thread at a time; when nearly all is inside, two threads do less than one, for they wake each other up.",
+    unsaid="It does not follow for a lock that is held for a small part of the time: what is outside runs in parallel.",
+    code="""import sys, threading, time
+
+def made():
+    lock = threading.Lock()
+    total = 0
+    def work(n):
+        nonlocal total
+        for _ in range(1000 * n):
+            with lock:
+                total += 1
+    return work
+
+def seconds(works):
+    threads = [threading.Thread(target=work, args=(300,)) for work in works]
+    began = time.perf_counter()
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return time.perf_counter() - began
+
+gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+one, other = made(), made()
+print(f"Python {sys.version.split()[0]}, GIL {'on' if gil else 'off'}: try python3.14t as well")
+print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
+print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
+""",
+    free_threaded=True,
+)

@@ -1,0 +1,57 @@
+"""Two threads and one dict."""
+
+from __future__ import annotations
+
+from gilcmp.experiments.claim import Claim, Conditions, Outcome
+from gilcmp.experiments.sharing import runs_in_parallel
+
+SOURCE = """\
+import threading
+
+found = {}
+
+
+def work():
+    me = threading.get_ident()
+    for i in range(100):
+        found[me, i & 7] = i
+"""
+
+
+def _run(conditions: Conditions) -> Outcome:
+    return runs_in_parallel(SOURCE, "that write to one dict", conditions)
+
+
+CLAIM = Claim(
+    "shared-dict",
+    "Without the GIL, threads that write to one dict run in parallel if their keys differ.",
+    "Two threads write to one dict, under keys that differ, and each to a dict of its own.",
+    _run,
+    seconds=1.5,
+    why="The lock is the dict's, not the key's: whoever writes takes it.",
+    unsaid="It does not follow for reading: to look up a key takes no lock. What is found is shared, though, and its references are counted.",
+    code="""import sys, threading, time
+
+def made():
+    found = {}
+    def work(n):
+        me = threading.get_ident()
+        for i in range(1000 * n):
+            found[me, i & 7] = i
+    return work
+
+def seconds(works):
+    threads = [threading.Thread(target=work, args=(300,)) for work in works]
+    began = time.perf_counter()
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return time.perf_counter() - began
+
+gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+one, other = made(), made()
+print(f"Python {sys.version.split()[0]}, GIL {'on' if gil else 'off'}: try python3.14t as well")
+print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
+print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
+""",
+    free_threaded=True,
+)

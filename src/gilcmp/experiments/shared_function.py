@@ -1,0 +1,52 @@
+"""Two threads and one function."""
+
+from __future__ import annotations
+
+from gilcmp.experiments.claim import Claim, Conditions, Outcome
+from gilcmp.experiments.sharing import costs_nothing
+
+SOURCE = """\
+def called(x):
+    return x
+
+
+def work():
+    for _ in range(100):
+        called(1)
+"""
+
+
+def _run(conditions: Conditions) -> Outcome:
+    return costs_nothing(SOURCE, "calling one function", conditions)
+
+
+CLAIM = Claim(
+    "shared-function",
+    "Without the GIL, it costs nothing that all threads call the same function.",
+    "Two threads call one function, and each one of its own.",
+    _run,
+    seconds=1.5,
+    why="The references to functions, classes and modules are counted later (deferred reference counting, PEP 703), so that threads do not meet there.",
+    unsaid="It does not follow for the arguments: an object that all threads pass on is counted by all of them.",
+    code="""import sys, threading, time
+
+def made():
+    space = {}
+    exec("def called(x): return x\\ndef work(n):\\n  for _ in range(1000 * n):\\n    called(1)", space)
+    return space["work"]
+
+def seconds(works):
+    threads = [threading.Thread(target=work, args=(300,)) for work in works]
+    began = time.perf_counter()
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return time.perf_counter() - began
+
+gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+one, other = made(), made()
+print(f"Python {sys.version.split()[0]}, GIL {'on' if gil else 'off'}: try python3.14t as well")
+print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
+print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
+""",
+    free_threaded=True,
+)
