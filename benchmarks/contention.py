@@ -6,9 +6,9 @@
     python benchmarks/contention.py pauses
 
 ``truth``: programs in which two threads share one thing, and the same with a thing for each thread. A preloaded library
-(parking_truth.c, compiled for it) times all that the threads sleep and yield. Where the truth is at least 5 % of the threads'
-time, the object's type and the line must be named; where nothing is shared, nothing. Printed is also which part of the truth
-was attributed.
+(parking_truth.c, compiled for it) times all that the threads sleep and yield. Where the truth is at least 5 % of the
+threads' time, the object's type and the line must be named; where nothing is shared, nothing. Printed is also
+which part of the truth was attributed.
 
 ``sweep``: five programs in which one known thing is in the way without a lock or with one, and five in which none is.
 
@@ -44,8 +44,10 @@ PROGRAMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "list.append": ("x = []", "x.append(1)", ("list",)),
     "list item": ("x = [0] * 8", "x[3] = 1", ("list",)),
     "dict": ("x = {}", "x['a'] = i", ("dict",)),
-    "Counter": ("from collections import Counter\nx = Counter()", "x['a'] += 1", ("Counter", "dict", "collections.Counter")),
-    "defaultdict": ("from collections import defaultdict\nx = defaultdict(int)", "x['a'] += 1", ("defaultdict", "collections.defaultdict", "dict")),
+    "Counter": ("from collections import Counter\nx = Counter()", "x['a'] += 1",
+                ("Counter", "dict", "collections.Counter")),
+    "defaultdict": ("from collections import defaultdict\nx = defaultdict(int)", "x['a'] += 1",
+                    ("defaultdict", "collections.defaultdict", "dict")),
     "set": ("x = set()", "x.add(i & 7)", ("set",)),
     "deque": ("from collections import deque\nx = deque(maxlen=100)", "x.append(1)", ("collections.deque", "deque")),
     "attribute": ("class C: pass\nx = C()\nx.n = 0", "x.n += 1", ("C", "dict")),
@@ -68,7 +70,8 @@ PROGRAMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
                 ("_thread.RLock", "_io.StringIO", "dict", "StreamHandler", "Logger", "list", "set")),
     "json": ("import json\nx = {'a': [1, 2, 3]}", "json.dumps(x)", ("dict", "list")),
     "re": ("import re", "re.sub('a', 'b', 'cab')", ("dict",)),
-    "hashlib": ("import hashlib\nx = hashlib.sha256()", "x.update(b'abc')", ("_hashlib.HASH", "HASH", "_sha2.SHA256Type")),
+    "hashlib": ("import hashlib\nx = hashlib.sha256()", "x.update(b'abc')",
+                ("_hashlib.HASH", "HASH", "_sha2.SHA256Type")),
     "sort": ("x = list(range(1000))", "x.sort()", ("list",)),
     "bytearray": ("x = bytearray(8)", "x[3] = 1", ("bytearray",)),
     "weakref": ("import weakref\nclass C: pass\nx = C()", "weakref.ref(x)", ("the weak references' locks",)),
@@ -93,16 +96,16 @@ def line_of(name: str) -> int:
     return program(name).splitlines().index("    for i in range(100):") + 2
 
 
-# ---- one program, in a process of its own ----------------------------------------------------------------------------
+# ---- one program, in a process of its own --------------------------------------------------------------------------
 
 
 def child(arguments: argparse.Namespace) -> None:
     """Run a program in two threads, watched, and print what was seen beside the truth."""
     from gilcmp.contending.crew import Crew
-    from gilcmp.contending.running import _concluded  # noqa: PLC2701  # the benchmark of this very function
-    from gilcmp.watch.waits import LIBRARY, read
+    from gilcmp.contending.running import PACE, _concluded  # the benchmark of this very function
     from gilcmp.judge.estimate import Estimate
     from gilcmp.watch import _gil
+    from gilcmp.watch.waits import LIBRARY, read
 
     truth = ctypes.CDLL(arguments.library)
     source = program(arguments.child)
@@ -117,10 +120,7 @@ def child(arguments: argparse.Namespace) -> None:
             return work
 
         with Crew(2, pinned=True) as crew:
-            if arguments.private:
-                works = crew.run([made, made])
-            else:
-                works = [made()] * 2
+            works = crew.run([made, made]) if arguments.private else [made()] * 2
             for _ in range(2):  # warm: caches of types, attributes and bytecode
                 crew.run([lambda work=work: _gil.call_for(work, (), {}, 0.1, 10**9) for work in works])
             numbers = crew.run([threading.get_native_id] * 2)
@@ -134,28 +134,38 @@ def child(arguments: argparse.Namespace) -> None:
                 truth.truth_take(ctypes.c_int64(number), *references)
                 return values[0].value, values[1].value, took
 
-            watcher = _gil.Contention(1e-3, LIBRARY.encode(), without_caller=True)
+            watcher = _gil.Contention(PACE, LIBRARY.encode(), without_caller=True)
             watcher.count(False)
             spent = crew.run([lambda work=work: measured(work) for work in works], lambda: watcher.count(True))
             watcher.count(False)
             data = watcher.stop()
-        assert data is not None  # noqa: S101
+        assert data is not None
         seen = read(data, set(numbers))
         roots = works[0].__globals__  # type: ignore[attr-defined]
         nothing = Estimate(float("nan"), float("nan"), float("nan"), 0)
-        found = _concluded(arguments.child, seen, 2, nothing, {k: v for k, v in roots.items() if not k.startswith("__")})
+        found = _concluded(
+            arguments.child, seen, 2, nothing, {k: v for k, v in roots.items() if not k.startswith("__")}
+        )
     total = sum(took for _, _, took in spent)
     print(
-        json.dumps({
-            "parked": sum(parked for parked, _, _ in spent) / 1e9 / total,
-            "yielded": sum(yielded for _, yielded, _ in spent) / 1e9 / total,
-            "locks": [
-                {"type": lock.type, "name": lock.name, "line": lock.line, "share": lock.share, "spinning": lock.spinning,
-                 "parked": lock.parked}
-                for lock in found.locks
-            ],
-            "shares": dict(found.shares),
-        })
+        json.dumps(
+            {
+                "parked": sum(parked for parked, _, _ in spent) / 1e9 / total,
+                "yielded": sum(yielded for _, yielded, _ in spent) / 1e9 / total,
+                "locks": [
+                    {
+                        "type": lock.type,
+                        "name": lock.name,
+                        "line": lock.line,
+                        "share": lock.share,
+                        "spinning": lock.spinning,
+                        "parked": lock.parked,
+                    }
+                    for lock in found.locks
+                ],
+                "shares": dict(found.shares),
+            }
+        )
     )
 
 
@@ -184,7 +194,9 @@ def truth(arguments: argparse.Namespace) -> None:
     if arguments.child:
         child(arguments)
         return
-    table = Table("program", "truth parked", "yielded", "seen asleep", "spinning", "attributed", "named", "private: named")
+    table = Table(
+        "program", "truth parked", "yielded", "seen asleep", "spinning", "attributed", "named", "private: named"
+    )
     wanted = rightly = private_named = private_runs = 0
     parts = []
     with tempfile.TemporaryDirectory() as folder:
@@ -232,12 +244,15 @@ def truth(arguments: argparse.Namespace) -> None:
     print(f"named rightly: {rightly} of {wanted} runs in which at least {ENOUGH:.0%} went there; ", end="")
     print(f"with a thing for each thread, and less than that, something was named in {private_named} of {private_runs}")
     if parts:
-        print(f"part of the truth that was attributed: median {statistics.median(parts):.2f}, {min(parts):.2f} to {max(parts):.2f}")
+        print(
+            f"part of the truth that was attributed: median {statistics.median(parts):.2f}, "
+            f"{min(parts):.2f} to {max(parts):.2f}"
+        )
 
 
-# ---- the sweep ----------------------------------------------------------------------------------------------------------
+# ---- the sweep -----------------------------------------------------------------------------------------------------
 
-SWEEPS = '''
+SWEEPS = """
 import logging, threading
 
 def argument(items):
@@ -306,7 +321,7 @@ def closure_unused():
         for i in range(100):
             n -= i
     return work
-'''
+"""
 
 
 def sweep(arguments: argparse.Namespace) -> None:
@@ -348,20 +363,22 @@ def sweep(arguments: argparse.Namespace) -> None:
     Console(width=120).print(table)
 
 
-# ---- what it costs ------------------------------------------------------------------------------------------------------
+# ---- what it costs -------------------------------------------------------------------------------------------------
 
 
 def cost(arguments: argparse.Namespace) -> None:
     """Time the same work with and without the watcher, in turns."""
     from gilcmp.contending.crew import Crew
-    from gilcmp.watch.waits import LIBRARY
+    from gilcmp.contending.running import PACE
     from gilcmp.judge.estimate import median_in_time
     from gilcmp.watch import _gil
+    from gilcmp.watch.waits import LIBRARY
 
     sources = {
         "nothing shared": "def work():\n    x = 0\n    for i in range(1000):\n        x += i",
         "one list": "x = []\ndef work():\n    for i in range(1000):\n        x.append(i)\n    del x[:]",
-        "one lock": "import threading\nx = threading.Lock()\ndef work():\n    for i in range(300):\n        with x: pass",
+        "one lock": "import threading\nx = threading.Lock()\n"
+        "def work():\n    for i in range(300):\n        with x: pass",
     }
     for name, source in sources.items():
         space: dict[str, Any] = {}
@@ -370,7 +387,7 @@ def cost(arguments: argparse.Namespace) -> None:
             with Crew(size, pinned=size > 1) as crew:
 
                 def rate(*, watched: bool) -> float:
-                    watcher = _gil.Contention(1e-3, LIBRARY.encode(), without_caller=True) if watched else None
+                    watcher = _gil.Contention(PACE, LIBRARY.encode(), without_caller=True) if watched else None
                     spent = crew.run([lambda: _gil.call_for(space["work"], (), {}, 0.1, 10**9)] * size)  # noqa: B023
                     if watcher is not None:
                         watcher.stop()
@@ -380,7 +397,9 @@ def cost(arguments: argparse.Namespace) -> None:
                 for _ in range(arguments.runs):
                     first, second, third, fourth = (rate(watched=w) for w in (False, True, True, False))
                     ratios.append((first + fourth) / (second + third))
-            print(f"{name}, {size} thread{'s' * (size > 1)}: {median_in_time(ratios)} times as slow while it is watched")
+            print(
+                f"{name}, {size} thread{'s' * (size > 1)}: {median_in_time(ratios)} times as slow while it is watched"
+            )
 
 
 def pauses(arguments: argparse.Namespace) -> None:

@@ -41,9 +41,11 @@ from gilcmp.experiments.claim import (
     count_down,
     settled,
 )
-from gilcmp.experiments.results import Claims
+from gilcmp.experiments.results import Claims, Result
 from gilcmp.experiments.suite import CLAIMS, read_expected
 from gilcmp.judge.estimate import Estimate
+from gilcmp.judge.verdict import Verdict
+from gilcmp.measure.machine import gil_enabled
 from gilcmp.measure.strategies import strategies
 from gilcmp.probing.probe import switch_interval
 from gilcmp.saved.reading import ResultError
@@ -57,7 +59,8 @@ QUICK = sorted(set(CLAIMS) - {"asyncio-io", "processes", "release-threshold"})  
 LONG = sorted(
     name
     for name in CLAIMS
-    if name not in ("refcounts", "free-threading")
+    if name not in ("refcounts", "free-threading", "gil-turned-on")
+    and not (CLAIMS[name].free_threaded and gil_enabled())
     and not (name == "subinterpreters" and strategies["interpreters"].unavailable)
 )
 
@@ -66,6 +69,8 @@ def test_the_list_is_the_one_that_was_promised():
     assert list(CLAIMS) == [
         "one-at-a-time", "cpu-threads", "contention", "io-threads", "asyncio-io", "processes", "native-release",
         "release-threshold", "refcounts", "convoy", "stalls", "free-threading", "subinterpreters",
+        "shared-list", "shared-dict", "shared-counter", "one-lock", "shared-constants", "shared-function",
+        "gil-turned-on",
     ]  # fmt: skip
     for claim in CLAIMS.values():
         assert claim.sentence.endswith(".")
@@ -86,6 +91,71 @@ def test_every_claim_runs_and_leaves_nothing_behind(name):
     assert multiprocessing.active_children() == []
     assert sys.getswitchinterval() == interval
     json.loads(Claims([result], gilcmp.environment()).to_json())
+
+
+def test_claims_about_free_threaded_builds_are_left_out_where_there_is_none(monkeypatch):
+    tested = []
+    monkeypatch.setattr(
+        suite, "_tested", lambda claim, *_, **__: tested.append(claim.free_threaded) or result_of(claim)
+    )
+    monkeypatch.setattr(suite, "gil_enabled", lambda: True)
+    gilcmp.claims(budget=0.1)
+    assert not any(tested)
+    tested.clear()
+    monkeypatch.setattr(suite, "gil_enabled", lambda: False)
+    gilcmp.claims(budget=0.1)
+    assert sum(tested) == 7
+
+
+def result_of(claim):
+    return Result(claim.name, claim.sentence, claim.experiment, "", "3.13", Verdict(CANNOT, "a test"), (), 0.0)
+
+
+def test_with_a_gil_sharing_says_nothing_about_builds_without(monkeypatch):
+    with pytest.raises(CannotTest, match="free-threaded builds: name one by --python"):
+        CLAIMS["shared-list"].run(HERE)
+
+
+@pytest.mark.parametrize(
+    ("together", "apart", "name", "word"),
+    [
+        (1.0, 0.5, "shared-list", REFUTED),
+        (0.5, 0.5, "shared-list", CONFIRMED),
+        (0.5, 0.5, "shared-function", CONFIRMED),
+        (1.0, 0.5, "shared-constants", REFUTED),
+        (2.0, 1.0, "shared-constants", CANNOT),
+    ],
+)
+def test_sharing_is_judged_by_what_it_costs(monkeypatch, together, apart, name, word):
+    sharing = import_module("gilcmp.experiments.sharing")
+
+    class Crew:
+        def __init__(self, *_, **__):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def run(self, jobs):
+            if jobs[0].func is not sharing.call_for:
+                return [job() for job in jobs]
+            works = [job.args[0] for job in jobs]
+            cost = 0.5 if len(works) == 1 else together if works[0] is works[1] else apart
+            return [(cost, 1)] * len(works)
+
+    monkeypatch.setattr(sharing, "Crew", Crew)
+    monkeypatch.setattr(sharing.Conditions, "undisturbed", lambda _: contextlib.nullcontext())
+    free = evolve(HERE, gil=False)
+    if word == CANNOT:
+        with pytest.raises(Unclear, match="threads that share nothing"):
+            CLAIMS[name].run(free)
+        return
+    outcome = CLAIMS[name].run(free)
+    assert outcome.verdict == word
+    assert len(outcome.figures) == 3
 
 
 def test_a_conclusion_depends_on_the_lock():

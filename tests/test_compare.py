@@ -29,6 +29,7 @@ from gilcmp import kernels
 from gilcmp.judge.verdict import MIN_ROUNDS
 from gilcmp.measure.executors import process_opener
 from gilcmp.measure.jobs import Job, make_jobs
+from gilcmp.measure.machine import gil_enabled
 from gilcmp.measure.request import KernelWork, implementation_names
 from gilcmp.measure.running import RunningCell, note
 from gilcmp.measure.strategies import strategies
@@ -643,6 +644,24 @@ def test_without_a_recorder_the_cells_are_measured_and_their_lock_is_unknown(mon
     found = gilcmp.compare("count", implementations=["cython_gil"], strategies="threads", **QUICK)
     assert found["threads", 2].rounds
     assert found["threads", 2].record.gil_held is None
+
+
+@pytest.mark.skipif(gil_enabled(), reason="needs an interpreter without a GIL")
+def test_without_a_gil_waits_for_locks_are_looked_at():
+    shared = []
+
+    def work(n):
+        for _ in range(n):
+            shared.append(1)
+            del shared[:]
+
+    found = gilcmp.compare(work, tasks=[20_000] * 8, strategies="threads", workers=2, budget=1)
+    record = found["threads", 2].record
+    assert record.gil_held is None
+    if record.lock_waits is not None:  # on a busy machine too little may be seen
+        assert 0 <= record.lock_waits <= 1
+        assert record.stopped <= 1
+    assert found["serial", 1].record.lock_waits is None
 
 
 async def _waits(task):

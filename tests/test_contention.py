@@ -8,12 +8,14 @@ import math
 import os
 import queue
 import random
+import runpy
 import subprocess
 import sys
 import sysconfig
 import textwrap
 import threading
 from collections import Counter, defaultdict, deque
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -26,11 +28,11 @@ from gilcmp.contending.crew import Crew
 from gilcmp.contending.isolation import _concluded as conclude
 from gilcmp.contending.names import find_names, roots_of
 from gilcmp.contending.result import DOING, ContendedLock, Contention, Isolation, Pauses, SharedThing
-from gilcmp.watch.waits import GIL, INTERPRETER, LIBRARY, OBJECT, Line, read
 from gilcmp.judge.estimate import Estimate
 from gilcmp.measure.machine import gil_enabled
 from gilcmp.show.text import plain
 from gilcmp.watch import _gil
+from gilcmp.watch.waits import GIL, INTERPRETER, LIBRARY, OBJECT, Line, read
 
 FREE = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 needs_locks = pytest.mark.skipif(sys.version_info < (3, 13), reason="there is no parking lot before 3.13")
@@ -228,9 +230,8 @@ def test_a_block_is_watched_once_and_has_its_figures_afterwards():
     watching = gilcmp.contention()
     with pytest.raises(RuntimeError, match="when its with block is over"):
         watching.shares  # noqa: B018
-    with watching:
-        with pytest.raises(RuntimeError, match="watched once"):
-            watching.__enter__()
+    with watching, pytest.raises(RuntimeError, match="watched once"):
+        watching.__enter__()
     with pytest.raises(RuntimeError, match="watched once"):
         watching.__enter__()
     with pytest.raises(AttributeError):
@@ -262,14 +263,15 @@ def test_the_watcher_checks_its_arguments():
         watcher.stop()
 
 
-# ---- what it means ---------------------------------------------------------------------------------------------------
+# ---- what it means -------------------------------------------------------------------------------------------------
 
 
 def place(**changes):
     """A place as the watcher returns it: 0.3 s parked for a list's lock at the first line of this function."""
     values = {
         "doing": 2, "lock": 1034, "object": 1024, "kind": OBJECT, "name": "list", "inner": (0, 0), "outer": (0, 0),
-        "owner": None, "spent": 300_000_000, "looks": 300, "longest": 5_000_000, "free_looks": 0, "untimed": 0, "threads": 3,
+        "owner": None, "spent": 300_000_000, "looks": 300, "longest": 5_000_000, "free_looks": 0, "untimed": 0,
+        "threads": 3,
     }  # fmt: skip
     return values | changes
 
@@ -282,7 +284,8 @@ def data(*places, spent=(1.0, 0.2, 0.5, 0.1, 0.2, 0.0, 0.0), cpu=1.0, delay=0.0,
         "cpu": int(cpu * 1e9), "run_delay": int(delay * 1e9), "system": int(system * 1e9),
     }  # fmt: skip
     return {
-        "began": 0, "ended": 2_000_000_000, "watched": 2_000_000_000, "unseen": 0, "looks": 2000, "stopped": 100_000_000,
+        "began": 0, "ended": 2_000_000_000, "watched": 2_000_000_000, "unseen": 0, "looks": 2000,
+        "stopped": 100_000_000,
         "pauses": 4, "longest_pause": 30_000_000, "collecting": 90_000_000, "no_frame": 0, "no_lock": 0, "lost": 0,
         "cpu": 40_000_000, "tells_states": True, "tells_locks": True, "tells_world": True, "threads": [thread],
         "places": list(places),
@@ -377,13 +380,13 @@ def test_what_a_function_reaches():
     assert roots_of([].append, (1,), {})["self"] == []
 
 
-# ---- copies ------------------------------------------------------------------------------------------------------------
+# ---- copies --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "value",
-    [1.5, -0.0, 10**20, "text", b"bytes", bytearray(b"x"), 2 + 3j, [1, [2]], (1.5, "ab"), {"a": [1]}, {1.5}, deque([1.5], 3),
-     frozenset([2.5]), defaultdict(list, a=[1]), Counter("abca")],
+    [1.5, -0.0, 10**20, "text", b"bytes", bytearray(b"x"), 2 + 3j, [1, [2]], (1.5, "ab"), {"a": [1]}, {1.5},
+     deque([1.5], 3),      frozenset([2.5]), defaultdict(list, a=[1]), Counter("abca")],
     ids=repr,
 )  # fmt: skip
 def test_copies_are_equal_and_nothing_in_them_is_the_same(value):
@@ -477,14 +480,15 @@ def test_a_private_call_of_a_method_a_closure_and_a_builtin():
     assert items == [2]
 
 
-# ---- the sweep -----------------------------------------------------------------------------------------------------------
+# ---- the sweep -----------------------------------------------------------------------------------------------------
 
 
 def test_what_is_slower_when_it_alone_is_shared_is_in_the_way():
     things = {("argument", "items"): [], ("global", "TABLE"): {}}
     costs = {
         "shared": [3.0] * 7, "private": [1.0] * 7, "fresh": [1.0] * 7,
-        ("argument", "items"): [2.9, 2.8, 3.0, 2.9, 2.7, 3.1, 1.0], ("global", "TABLE"): [1.0, 1.1, 1.0, 1.0, 1.4, 1.0, 1.0],
+        ("argument", "items"): [2.9, 2.8, 3.0, 2.9, 2.7, 3.1, 1.0],
+        ("global", "TABLE"): [1.0, 1.1, 1.0, 1.0, 1.4, 1.0, 1.0],
     }  # fmt: skip
     found = conclude(things, costs, ["a note"])
     assert [thing.name for thing in found.culprits] == ["items"]
@@ -530,7 +534,7 @@ def test_a_statement_is_made_anew_with_its_setup_and_a_function_by_importing_its
     assert isolation._fresh_import(len) is None
 
 
-# ---- the crew --------------------------------------------------------------------------------------------------------------
+# ---- the crew ------------------------------------------------------------------------------------------------------
 
 
 def test_a_crew_runs_jobs_at_once_and_passes_on_what_they_raise():
@@ -543,7 +547,7 @@ def test_a_crew_runs_jobs_at_once_and_passes_on_what_they_raise():
         assert crew.run([int]) == [0]
 
 
-# ---- running it --------------------------------------------------------------------------------------------------------------
+# ---- running it ----------------------------------------------------------------------------------------------------
 
 
 def quick(*args, **settings):
@@ -609,12 +613,12 @@ def test_what_the_function_raises_is_raised_and_nothing_is_left_running():
         _gil.release_gil(1e-3)
 
 
-# ---- how it is shown -----------------------------------------------------------------------------------------------------------
+# ---- how it is shown -----------------------------------------------------------------------------------------------
 
 
 LOCK = ContendedLock(
-    "list", "REGISTRY.items", 1, "/app/worker.py", 15, "work", "REGISTRY.items.append(x)", "", "worker.py:15", 0.3, 0.2, 0.004,
-    0.7, 2, "give each thread a list of its own",
+    "list", "REGISTRY.items", 1, "/app/worker.py", 15, "work", "REGISTRY.items.append(x)", "", "worker.py:15", 0.3, 0.2,
+    0.004,     0.7, 2, "give each thread a list of its own",
 )  # fmt: skip
 
 
@@ -631,8 +635,8 @@ def test_the_sentence_names_the_object_the_line_and_the_remedy(result):
     text = " ".join(plain(result.overview()).split())
     assert "2 threads do 0.80 [0.75, 0.85] times the work of one: 60 % of their time is lost." in text
     assert (
-        "Contended, at least 83 % of the lost time: a lock of list REGISTRY.items that 2 threads want, at worker.py:15 in "
-        "work: REGISTRY.items.append(x). Instead: give each thread a list of its own." in text
+        "Contended, at least 83 % of the lost time: the lock of list REGISTRY.items that 2 threads want, at "
+        "worker.py:15 in work: REGISTRY.items.append(x). Instead: give each thread a list of its own." in text
     )
     assert all(len(line) <= 80 for line in plain(result.overview()).splitlines())
     assert "need not be so much faster" in text
@@ -641,7 +645,9 @@ def test_the_sentence_names_the_object_the_line_and_the_remedy(result):
 
 def test_pauses_copies_and_nothing_are_said(result):
     paused = evolve(result, locks=(), pauses=Pauses(40, 0.3, 0.02, 0.29, "app.py:3"))
-    assert "stopped for 30 % of the time, nearly all for the garbage collector: 40 pauses" in " ".join(str(paused).split())
+    assert "stopped for 30 % of the time, nearly all for the garbage collector: 40 pauses" in " ".join(
+        str(paused).split()
+    )
     assert "asked for at app.py:3" in " ".join(str(paused).split())
     slow = Estimate(3.0, 2.8, 3.3, 7)
     thing = SharedThing("global", "TABLE", "tuple", slow, True, "read it into a local variable once")
@@ -668,7 +674,7 @@ def test_it_is_saved_and_loaded(result, tmp_path):
     assert "REGISTRY.items" in result.to_csv()
 
 
-# ---- the command line -----------------------------------------------------------------------------------------------------------
+# ---- the command line ----------------------------------------------------------------------------------------------
 
 
 def call(capsys, *arguments):
@@ -736,3 +742,17 @@ def test_a_program_is_run_and_watched(tmp_path):
     assert done.returncode == 3
     assert "the threads' time" in done.stderr
     assert gilcmp.load(path).speedup is None
+
+
+# ---- the program of the how-to page ----------------------------------------------------------------------------------
+
+
+def test_the_program_of_the_how_to_page_says_the_same_when_it_is_mended():
+    folder = Path(__file__).parent.parent / "docs/examples"
+    before, after = (runpy.run_path(str(folder / name)) for name in ("traffic.py", "traffic_mended.py"))
+    log = before["made_up_log"](3000)
+    assert after["made_up_log"](3000) == log
+    said = before["analysed"](log, 2).lines()
+    assert said[0].startswith("3,000 requests")
+    assert after["analysed"](log, 2).lines() == said
+    assert after["analysed"](log, 1).lines() == said

@@ -76,6 +76,8 @@ def prepared_command(command, folder, run, claims):
             words += ["refcounts"]
         case "threshold":
             words += ["--budget", "1s"]
+        case "contention":
+            words += ["--budget", "300ms", "--no-isolate"]
         case "compare":
             words += ["--budget", "300ms"]
             if words[1].isidentifier() and "--size" not in words:
@@ -127,6 +129,7 @@ def test_the_examples_work(number, started):
 def test_there_are_commands():
     assert {command.split()[1] for command in COMMANDS} == {
         "compare", "list", "env", "probe", "atlas", "claims", "threshold", "diff", "timeline", "report",
+        "contention",
     }  # fmt: skip
 
 

@@ -459,6 +459,16 @@ def test_a_failure_says_how_it_is_mended(measured):
 FREE_THREADED = gilcmp.environment().free_threaded
 
 
+@pytest.mark.skipif(GIL, reason="needs an interpreter without a GIL")
+def test_waits_for_locks_and_pauses_are_figures_of_their_own():
+    found = gilcmp.probe(sum, range(1000), budget=1)
+    assert math.isnan(found.waited) or 0 <= found.waited <= 1
+    told = evolve(found, waited=0.2, stopped=0.03, held=Estimate(1.0, 0.99, 1.0, 9))
+    assert "20.0 % of the time, at least" in str(told)
+    reason = probe_result.judge_probe(told, lambda: None).reason
+    assert "waited for locks 20.0%, was stopped with the world 3.0%" in reason
+
+
 @pytest.mark.skipif(not FREE_THREADED, reason="needs a free-threaded build")
 def test_an_import_that_turns_the_gil_on_is_found(tmp_path, monkeypatch):
     assert_import_keeps_gil_off("json")

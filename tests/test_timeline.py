@@ -89,6 +89,32 @@ def test_linux_tells_who_runs_who_waits_and_their_clocks():
     assert np.all(np.diff(found.clocks["cpu"][found.clocks["thread"] == 0]) >= 0)
 
 
+@pytest.mark.skipif(gil_enabled(), reason="needs an interpreter without a GIL")
+def test_sleep_for_a_lock_is_told_from_other_waiting():
+    shared = [2, 1]
+
+    def work():
+        held = threading.Event()
+
+        def key(item):  # a list is locked while it is sorted
+            held.set()
+            _gil.hold_gil(0.1)
+            return item
+
+        def wants():
+            held.wait()
+            shared.append(3)
+
+        other = threading.Thread(target=wants, name="wants")
+        other.start()
+        shared.sort(key=key)
+        other.join()
+
+    found = seen(work, lambda t: any(one.name == "wants" and one.asleep > 0.01 for one in t.threads))
+    assert " lock " in str(found)  # a column of its own
+    assert "wants slept for locks" in str(found)
+
+
 @needs_gil
 def test_who_waits_for_the_gil_is_seen_to_wait():
     def work():

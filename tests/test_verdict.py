@@ -27,6 +27,21 @@ def judged(speedup, at=THREADS, serial=None, **shares):
     return judge(cells, serial, at)
 
 
+def test_waits_for_locks_without_a_gil_are_the_reason():
+    free = Situation(
+        workers=2, cpus=2, shares_gil=False, unit="threads", lock_waits=0.43, waits_at="list at worker.py:15"
+    )
+    found = judged(0.7, at=free, cores=1.9, blocked=0.1)
+    assert found.verdict == "slower"
+    assert found.verdict.reason == (
+        "at least 43% of the threads' time went into waiting for locks, most of it for that of a list at worker.py:15 "
+        "(gilcmp contention says more)"
+    )
+    stopped = evolve(free, lock_waits=0.0, stopped=0.2, waits_at="")
+    assert "stopped with the whole world 20% of it" in judged(0.7, at=stopped, cores=1.9).verdict.reason
+    assert "locks" not in judged(0.7, at=evolve(free, lock_waits=0.05), cores=1.9).verdict.reason
+
+
 # The design's table, with the blocked time that goes with each row: what is neither on a CPU nor delayed.
 @pytest.mark.parametrize(
     ("cores", "delay", "speedup", "foreign", "word"),

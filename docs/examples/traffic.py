@@ -2,8 +2,8 @@
 
     python traffic.py [--threads N] [--lines N]
 
-The log is made up, the same one each time. This is the program that docs/howto/not-faster.md looks into: it is right, and on
-a free-threaded build its threads are no faster than one. traffic_mended.py is the same, mended.
+The log is made up, the same one each time. This is the program that docs/howto/not-faster.md looks into: it is right,
+and on a free-threaded build its threads are no faster than one. traffic_mended.py is the same, mended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BANDS = (12.5, 50.5, 250.5)
 BAND_NAMES = ("fast", "fine", "slow", "very slow")
 
 
-# ---- the log ---------------------------------------------------------------------------------------------------------
+# ---- the log -------------------------------------------------------------------------------------------------------
 
 
 def made_up_log(lines: int, seed: int = 7) -> list[str]:
@@ -38,13 +38,12 @@ def made_up_log(lines: int, seed: int = 7) -> list[str]:
         size = source.randrange(200, 60_000)
         agent = source.choice(AGENTS)
         address = f"10.{source.randrange(4)}.{source.randrange(256)}.{source.randrange(256)}"
-        log.append(
-            f'{address} {number // 100 % 86400} "GET {page}{query} HTTP/1.1" {status} {size} {took:.2f} "{agent}/1.{number % 40}"'
-        )
+        asked = f'{address} {number // 100 % 86400} "GET {page}{query} HTTP/1.1"'
+        log.append(f'{asked} {status} {size} {took:.2f} "{agent}/1.{number % 40}"')
     return log
 
 
-# ---- a request -------------------------------------------------------------------------------------------------------
+# ---- a request -----------------------------------------------------------------------------------------------------
 
 
 class Request:
@@ -79,7 +78,7 @@ class Request:
         return band
 
 
-# ---- what is counted -------------------------------------------------------------------------------------------------
+# ---- what is counted -----------------------------------------------------------------------------------------------
 
 
 class Report:
@@ -130,7 +129,7 @@ class Report:
 CHANCE = random.Random(1)
 
 
-# ---- the threads -----------------------------------------------------------------------------------------------------
+# ---- the threads ---------------------------------------------------------------------------------------------------
 
 
 class Work:
@@ -178,7 +177,7 @@ def main() -> None:
     report = analysed(log, arguments.threads)
     took = time.perf_counter() - began
     print("\n".join(report.lines()))
-    print(f"{arguments.threads} threads: {took:.2f} s, {arguments.lines / took:,.0f} lines a second")
+    print(f"threads {arguments.threads}: {took:.2f} s, {arguments.lines / took:,.0f} lines a second")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python traffic_mended.py [--threads N] [--lines N]
 
-The log is made up, the same one each time. This is traffic.py of docs/howto/not-faster.md, mended: each thread counts in a
-report of its own, and the reports are added up at the end.
+The log is made up, the same one each time. This is traffic.py of docs/howto/not-faster.md, mended: each thread counts
+in a report of its own, and the reports are added up at the end.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHUNK = 500  # lines that a thread takes at a time
 BAND_NAMES = ("fast", "fine", "slow", "very slow")
 
 
-# ---- the log ---------------------------------------------------------------------------------------------------------
+# ---- the log -------------------------------------------------------------------------------------------------------
 
 
 def made_up_log(lines: int, seed: int = 7) -> list[str]:
@@ -37,13 +37,12 @@ def made_up_log(lines: int, seed: int = 7) -> list[str]:
         size = source.randrange(200, 60_000)
         agent = source.choice(AGENTS)
         address = f"10.{source.randrange(4)}.{source.randrange(256)}.{source.randrange(256)}"
-        log.append(
-            f'{address} {number // 100 % 86400} "GET {page}{query} HTTP/1.1" {status} {size} {took:.2f} "{agent}/1.{number % 40}"'
-        )
+        asked = f'{address} {number // 100 % 86400} "GET {page}{query} HTTP/1.1"'
+        log.append(f'{asked} {status} {size} {took:.2f} "{agent}/1.{number % 40}"')
     return log
 
 
-# ---- a request -------------------------------------------------------------------------------------------------------
+# ---- a request -----------------------------------------------------------------------------------------------------
 
 
 class Request:
@@ -71,7 +70,7 @@ class Request:
         return (self.took > 12.5) + (self.took > 50.5) + (self.took > 250.5)
 
 
-# ---- what is counted -------------------------------------------------------------------------------------------------
+# ---- what is counted -----------------------------------------------------------------------------------------------
 
 
 class Report:
@@ -129,7 +128,7 @@ class Report:
         return said
 
 
-# ---- the threads -----------------------------------------------------------------------------------------------------
+# ---- the threads ---------------------------------------------------------------------------------------------------
 
 
 class Work:
@@ -179,7 +178,7 @@ def main() -> None:
     report = analysed(log, arguments.threads)
     took = time.perf_counter() - began
     print("\n".join(report.lines()))
-    print(f"{arguments.threads} threads: {took:.2f} s, {arguments.lines / took:,.0f} lines a second")
+    print(f"threads {arguments.threads}: {took:.2f} s, {arguments.lines / took:,.0f} lines a second")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,9 @@ def claims(
     """Test what people are told about the GIL, by experiments on this machine. Without arguments: all of it.
 
     The claims: one-at-a-time, cpu-threads, contention, io-threads, asyncio-io, processes, native-release,
-    release-threshold, refcounts, convoy, stalls, free-threading, subinterpreters; of free-threaded builds, left out where
-    none is at hand: shared-list, shared-dict, shared-counter, one-lock, shared-constants, shared-function, gil-turned-on.
+    release-threshold, refcounts, convoy, stalls, free-threading, subinterpreters; of free-threaded builds, left out
+    where none is at hand: shared-list, shared-dict, shared-counter, one-lock, shared-constants, shared-function,
+    gil-turned-on.
     """
     from gilcmp.experiments.results import Claims
     from gilcmp.experiments.suite import CLAIMS, read_expected

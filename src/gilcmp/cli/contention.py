@@ -61,7 +61,9 @@ def contention(
     if what.endswith(".py") and not setup:
         return _program(what, arguments, output, details=details, given=(threads, isolate))
     if arguments:
-        raise click.UsageError(f"only a program takes arguments, got {arguments[0]!r}: contention SCRIPT.py -- ARGUMENT")
+        raise click.UsageError(
+            f"only a program takes arguments, got {arguments[0]!r}: contention SCRIPT.py -- ARGUMENT"
+        )
     if not 0.1 <= budget <= 3600:
         raise click.UsageError(f"--budget must be from 100ms to 1 hour, got {budget} s")
     function = called(what, setup)

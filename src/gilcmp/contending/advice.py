@@ -37,8 +37,8 @@ _BY_PART = {
     "the weak references' locks": "make fewer weak references to one object from several threads",
     "the type cache": "do not change classes while threads run",
     "the queues of reference counts": "let go of objects in the thread that has made them",
-    "the right to stop the world": "collect garbage less often (gc.freeze, gc.set_threshold), and do not change classes, "
-    "code or tracing while threads run",
+    "the right to stop the world": "collect garbage less often (gc.freeze, gc.set_threshold), and do not change "
+    "classes, code or tracing while threads run",
 }
 
 

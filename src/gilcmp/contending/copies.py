@@ -64,7 +64,11 @@ class Copier:
             return types.MethodType(value.__func__, self.copy(value.__self__))
         if isinstance(value, types.BuiltinMethodType):
             owner = value.__self__
-            return value if owner is None or isinstance(owner, types.ModuleType | type) else getattr(self.copy(owner), value.__name__)
+            return (
+                value
+                if owner is None or isinstance(owner, types.ModuleType | type)
+                else getattr(self.copy(owner), value.__name__)
+            )
         if isinstance(value, logging.Logger):
             return self._logger(value)
         if _is_plain(kind):
@@ -78,21 +82,24 @@ class Copier:
         return made
 
     def _container(self, value: Any) -> Any:
-        kind = type(value)
-        made = defaultdict(value.default_factory) if kind is defaultdict else deque(maxlen=value.maxlen) if kind is deque else kind()
+        made: Any = type(value)()
+        if type(value) is defaultdict:
+            made = defaultdict(value.default_factory)
+        elif type(value) is deque:
+            made = deque(maxlen=value.maxlen)
         self._made[id(value)] = (value, made)  # it may hold itself
         if isinstance(value, dict):
             for key, part in list(value.items()):
                 made[self.copy(key)] = self.copy(part)
         else:
-            add = made.add if kind is set else made.append
+            add = made.add if isinstance(made, set) else made.append
             for part in list(value):
                 add(self.copy(part))
         return made
 
     def _instance(self, value: Any) -> Any:
         kind = type(value)
-        made = kind.__new__(kind)
+        made = object.__new__(kind)
         self._made[id(value)] = (value, made)
         for name, part in list(getattr(value, "__dict__", {}).items()):
             made.__dict__[name] = self.copy(part)
@@ -126,7 +133,10 @@ class Copier:
 
 def _is_plain(kind: type) -> bool:
     """Whether instances can be made empty, and hold nothing but their attributes."""
-    if kind.__new__ is not object.__new__ or getattr(kind, "__reduce__", None) is not object.__reduce__:
+    if (
+        getattr(kind, "__new__", None) is not object.__new__
+        or getattr(kind, "__reduce__", None) is not object.__reduce__
+    ):
         return False
     own = {"__getstate__", "__deepcopy__", "__copy__", "__reduce_ex__", "__setstate__"}
     return not any(name in vars(base) for base in kind.__mro__[:-1] for name in own) and kind.__module__ != "builtins"
@@ -182,7 +192,9 @@ def things_of(func: Callable[..., Any], args: Collection[Any], kwargs: Mapping[s
     """Return what a call shares with the same call in another thread: its kind and name, and the value."""
     found: dict[tuple[str, str], Any] = {}
     plain = getattr(func, "__func__", func)
-    names = list(plain.__code__.co_varnames[: plain.__code__.co_argcount]) if isinstance(plain, types.FunctionType) else []
+    names = (
+        list(plain.__code__.co_varnames[: plain.__code__.co_argcount]) if isinstance(plain, types.FunctionType) else []
+    )
     own = getattr(func, "__self__", None)
     if own is not None and not isinstance(own, types.ModuleType | type):
         found["self", type(own).__name__] = own
@@ -224,13 +236,16 @@ def private_call(
         return value if (kind, name) in shared or (kind, name) not in things else copier.copy(value)
 
     plain = getattr(func, "__func__", func)
-    names = list(plain.__code__.co_varnames[: plain.__code__.co_argcount]) if isinstance(plain, types.FunctionType) else []
+    names = (
+        list(plain.__code__.co_varnames[: plain.__code__.co_argcount]) if isinstance(plain, types.FunctionType) else []
+    )
     bound = getattr(func, "__self__", None)
     is_method = bound is not None and not isinstance(bound, types.ModuleType | type)
     if is_method:
         names = names[1:]
     new_args = tuple(
-        own("argument", names[number] if number < len(names) else str(number + 1), value) for number, value in enumerate(args)
+        own("argument", names[number] if number < len(names) else str(number + 1), value)
+        for number, value in enumerate(args)
     )
     new_kwargs = {name: own("argument", name, value) for name, value in kwargs.items()}
     new_self = own("self", type(bound).__name__, bound) if is_method else None
@@ -261,7 +276,8 @@ def _rebuilt(func: types.FunctionType, own: Callable[[str, str, Any], Any]) -> t
             if isinstance(value, types.FunctionType) and value.__globals__ is func.__globals__ and value is not at:
                 value = remade(value)
             cells.append(types.CellType(own("closure", name, value)) if at is func else cell)
-        new = types.FunctionType(at.__code__, fresh, at.__name__, None, tuple(cells) or None)
+        # code of its own: what the interpreter notes in it of one namespace slows it down in another
+        new = types.FunctionType(at.__code__.replace(), fresh, at.__name__, None, tuple(cells) or None)
         made[at] = new
         first = len(names) - len(defaults)
         new.__defaults__ = tuple(own("default", names[first + number], value) if at is func else value

@@ -1,4 +1,4 @@
-"""Threads that are kept, each on a CPU of its own where there are enough, to run the same thing at once again and again."""
+"""Threads that are kept, each on a CPU of its own where there are enough, to run things at once again and again."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Crew:
                 with placed(keep=pinned):
                     start.wait()
                     answer = job()
-            except BaseException as problem:  # noqa: BLE001  # it is the caller's
+            except BaseException as problem:  # it is the caller's
                 error = problem
             self._answers.put((number, answer, error))
             del found, start, job, answer, error

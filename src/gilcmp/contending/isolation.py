@@ -1,7 +1,9 @@
 """The isolation sweep: what makes threads slower by being shared, where no lock shows it.
 
-References to one object are counted by all threads that use it, and neighbours in memory share cache lines: neither leaves a
-trace that could be sampled. So one thing after the other is shared alone while each thread has copies of all others. What is
+References to one object are counted by all threads that use it, and neighbours in memory share cache lines: neither
+leaves a
+trace that could be sampled. So one thing after the other is shared alone while each thread has copies of all others.
+What is
 shared although nobody else needs it, and makes a call slower than with nothing shared, is in the way. To share only one
 thing finds several culprits; to isolate only one finds none where there are two.
 """
@@ -97,14 +99,16 @@ def _copyable(
     call = private_call(func, args, kwargs, [key for key in things if key not in copied])
     results = [call[0](*call[1], **call[2]), func(*args, **kwargs), func(*args, **kwargs)]
     if _equal(results[1], results[2]) and not _equal(results[0], results[1]):
-        notes.append("copies for each thread change what the function returns: they show what is in the way, and are no remedy")
+        notes.append(
+            "copies for each thread change what the function returns: they show what is in the way, and are no remedy"
+        )
     return copied
 
 
 def _equal(one: Any, other: Any) -> bool:
     try:
         return bool(one == other)
-    except Exception:  # arrays, and whatever else does not compare: not known to differ  # noqa: BLE001
+    except Exception:  # arrays, and whatever else does not compare: not known to differ
         return True
 
 
@@ -114,7 +118,12 @@ def _fresh_import(func: Callable[..., Any]) -> Callable[[], Callable[..., Any]] 
         return lambda: Statement(func.text, func.setup).function
     module = sys.modules.get(getattr(func, "__module__", None) or "")
     file = getattr(module, "__file__", None)
-    if not isinstance(func, types.FunctionType) or module is None or module.__name__ == "__main__" or not str(file).endswith(".py"):
+    if (
+        not isinstance(func, types.FunctionType)
+        or module is None
+        or module.__name__ == "__main__"
+        or not str(file).endswith(".py")
+    ):
         return None
     if "<locals>" in func.__qualname__:
         return None
@@ -141,7 +150,7 @@ def _measured(
     for way, make in list(ways.items()):
         try:
             calls[way] = crew.run([make] * threads)  # each thread makes its own: it owns what it has made
-        except Exception as error:  # a module that cannot be imported twice, for instance  # noqa: BLE001
+        except Exception as error:  # a module that cannot be imported twice, for instance
             if way in ("shared", "private"):
                 raise
             notes.append(f"{way if way == 'fresh' else ' '.join(way)} was left out: {type(error).__name__}: {error}")

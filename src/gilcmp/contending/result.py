@@ -17,6 +17,8 @@ from gilcmp.show.views import Drawn
 
 BAR = 20  # characters
 FIRST = 5  # locks on the first screen
+LOCKS = {"_thread.lock": "a threading.Lock", "_thread.RLock": "a threading.RLock"}
+UNKNOWN = "a lock of an unknown object"
 SMALL = 0.02  # of the threads' time: what is less is not shown first
 
 #: What threads do, in the order in which it is shown, with what it is called.
@@ -34,7 +36,7 @@ DOING = {
 
 @frozen
 class ContendedLock:
-    """A lock that threads waited for at a line; shares are of all threads' time, and what was seen is the least there was.
+    """A lock that threads waited for at a line; its shares are of all threads' time, and the least that there was.
 
     Attributes
     ----------
@@ -250,7 +252,7 @@ class Contention(Kept, Drawn):
         return [_chart(self)]
 
 
-# ---- in words -----------------------------------------------------------------------------------------------------
+# ---- in words ------------------------------------------------------------------------------------------------------
 
 
 def sentences(found: Contention) -> list[Sentence]:
@@ -281,10 +283,14 @@ def _blame(found: Contention, lock: ContendedLock) -> str:
     share = f"at least {words.percent(lock.share)} of the threads' time"
     if not math.isnan(found.lost) and found.lost >= 0.1:
         share = f"at least {words.percent(min(1.0, lock.share / found.lost))} of the lost time"
-    what = "the GIL" if lock.type == "the GIL" else f"a lock of {lock.what}"
+    what = lock.type if lock.type in ("the GIL", UNKNOWN) else f"the lock of {lock.what}"
+    if lock.type in LOCKS:  # it protects something else
+        what = f"{lock.what.replace(lock.type, LOCKS[lock.type])}"
     who = f" that {words.counted(lock.threads, 'thread')} want" if lock.threads > 1 else ""
     source = f": {lock.source}" if lock.source else ""
-    return f"Contended, {share}: {what}{who}, at {lock.place}{source}" + (f". Instead: {lock.advice}." if lock.advice else ".")
+    return f"Contended, {share}: {what}{who}, at {lock.place}{source}" + (
+        f". Instead: {lock.advice}." if lock.advice else "."
+    )
 
 
 def _pauses(pauses: Pauses) -> str:
@@ -307,8 +313,8 @@ def _isolated(found: Contention) -> list[str]:
     ]
     if not said and isolation.fresh is not None and isolation.fresh.low > 1.1:
         said.append(
-            f"With a fresh import of its module in each thread a call takes {words.estimate(isolation.fresh)} times less: "
-            "something that the module holds and the function does not name is shared."
+            f"With a fresh import of its module in each thread a call takes {words.estimate(isolation.fresh)} times "
+            "less: something that the module holds and the function does not name is shared."
         )
     if not said and isolation.shared.low > 1.1:
         said.append(
@@ -317,8 +323,8 @@ def _isolated(found: Contention) -> list[str]:
         )
     if not said and isolation.things:
         said.append(
-            f"Copies for each thread change nothing: none of the {len(isolation.things)} things that the function names "
-            "is in the way by being shared."
+            f"Copies for each thread change nothing: none of the {len(isolation.things)} things that the function "
+            "names is in the way by being shared."
         )
     return said
 
@@ -329,7 +335,7 @@ def _nothing(found: Contention) -> str:
     return "No lock was seen to be contended."
 
 
-# ---- as tables ----------------------------------------------------------------------------------------------------
+# ---- as tables -----------------------------------------------------------------------------------------------------
 
 
 def _sections(found: Contention, most: int, small: float) -> list[Section]:
@@ -342,8 +348,9 @@ def _sections(found: Contention, most: int, small: float) -> list[Section]:
     parts = [Sentence(f"Note: {note}.") for note in found.notes]
     parts.append(
         Sentence(
-            f"{found.python}, {words.seconds(found.seconds)} watched; looking took {found.cost:.1%} of one CPU. A share of a "
-            "lock is the least that it cost: not all waits can be seen, and the program need not be so much faster without.",
+            f"{found.python}, {words.seconds(found.seconds)} watched; looking took {found.cost:.1%} of one CPU. "
+            "A share of a lock is the least that it cost: not all waits can be seen, and the program need not be so "
+            "much faster without.",
             "dim",
         )
     )
@@ -371,7 +378,9 @@ def _locks(locks: Sequence[ContendedLock], gil: bool) -> Table:
             "-" if gil else f"{100 * lock.spinning:.1f} %",
             f"{100 * lock.parked:.1f} %",
             words.seconds(lock.longest) if lock.longest else "-",
-            lock.place + (f" (by {lock.through})" if lock.through else "") + (f"; it was at {lock.owner}" if lock.owner else ""),
+            lock.place
+            + (f" (by {lock.through})" if lock.through else "")
+            + (f"; it was at {lock.owner}" if lock.owner else ""),
         )
         for lock in locks
     )
@@ -381,14 +390,23 @@ def _locks(locks: Sequence[ContendedLock], gil: bool) -> Table:
 def _things(isolation: Isolation, most: int) -> Table:
     titles = columns("shared alone", "type", ">times as slow", "")
     rows = tuple(
-        (f"{thing.kind} {thing.name}", thing.type, words.estimate(thing.slowdown), "in the way" if thing.culprit else "")
+        (
+            f"{thing.kind} {thing.name}",
+            thing.type,
+            words.estimate(thing.slowdown),
+            "in the way" if thing.culprit else "",
+        )
         for thing in isolation.things[:most]
     )
     everything = ("everything", "", words.estimate(isolation.shared), "")
     return Table(titles, (everything, *rows))
 
 
-_COLOURS = dict(zip(DOING, (PALETTE[2], "#F0E442", PALETTE[3], PALETTE[1], PALETTE[4], "#BBBBBB", "#888888", "#DDDDDD"), strict=True))
+_COLOURS = dict(
+    zip(
+        DOING, (PALETTE[2], "#F0E442", PALETTE[3], PALETTE[1], PALETTE[4], "#BBBBBB", "#888888", "#DDDDDD"), strict=True
+    )
+)
 
 
 def _chart(found: Contention) -> Chart:

@@ -1,4 +1,4 @@
-"""Running a function in one and in several threads, or a block of a program, and seeing where the threads' time goes."""
+"""Running a function in one and in several threads, or watching a block: where the threads' time goes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from gilcmp.contending.copies import template_of
 from gilcmp.contending.crew import Crew
 from gilcmp.contending.isolation import isolate as sweep
 from gilcmp.contending.names import find_names, roots_of
-from gilcmp.contending.result import ContendedLock, Contention, Isolation, Pauses
-from gilcmp.watch.waits import GIL, LIBRARY, OURS, Line, Seen, Wait, read
+from gilcmp.contending.result import UNKNOWN, ContendedLock, Contention, Pauses
 from gilcmp.judge.estimate import Estimate, median_in_time
 from gilcmp.measure.cpus import usable_cpus
 from gilcmp.measure.machine import environment, gil_enabled, gil_warning
@@ -27,9 +26,10 @@ from gilcmp.measure.placement import PLACES
 from gilcmp.show.model import Chart, Section
 from gilcmp.show.views import Drawn
 from gilcmp.watch import _gil
+from gilcmp.watch.waits import GIL, LIBRARY, OURS, Line, Seen, Wait, read
 
 BUDGET = 6.0  # seconds, without the sweep
-PACE = 1e-3  # seconds between two looks: 2 to 4 % of a CPU
+PACE = 2e-3  # seconds between two looks: 1 to 2 % of a CPU
 SLICE = 0.25  # seconds that one thread, or all, work before the other side gets its turn
 TOO_SLOW = 0.15  # of the threads' time lost without a lock to blame: reason enough for a sweep
 BUSY = 0.15  # of the threads' time without a CPU: what others do there is part of the figures
@@ -48,9 +48,11 @@ def contention(
 ) -> Any:
     """Find out why threads do not make a function faster: on which object they wait, and at which line.
 
-    The function is called again and again by one thread and by several at once, in turns, while a native thread looks at
-    all of them about every millisecond, without asking for any lock: who sleeps in the interpreter's table of waiting
-    threads and for what, who spins on the lock of which object, who has it, and whether the whole world is stopped. Where
+    The function is called again and again by one thread and by several at once, in turns, while a native thread looks
+    at
+    all of them every two milliseconds, without asking for any lock: who sleeps in the interpreter's table of waiting
+    threads and for what, who spins on the lock of which object, who has it, and whether the whole world is stopped.
+    Where
     no lock explains the lost time, each thread gets copies of what the function names, and one thing after the other is
     shared alone. Without a function, what is returned watches a block: ``with gilcmp.contention() as c:``.
 
@@ -126,7 +128,8 @@ def _measured(
     func: Any, called: Any, args: Any, kwargs: Any, threads: int, budget: float, pace: float, progress: Any
 ) -> Contention:
     """Call it in one and in all threads, in turns, and look at the latter."""
-    alone, together = [], []
+    alone: list[float] = []
+    together: list[float] = []
     crew = Crew(threads, pinned=PLACES and threads <= usable_cpus())
     with crew:
         began = time.perf_counter()
@@ -165,13 +168,15 @@ def _pairs(values: Sequence[float]) -> list[tuple[float, float]]:
     return list(zip(values[::2], values[1::2], strict=True))
 
 
-def _work(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], seconds: float) -> tuple[float, int]:
+def _work(
+    func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], seconds: float
+) -> tuple[float, int]:
     """Call it for so many seconds, at least once; return the seconds and the number of calls."""
     n, took = _gil.call_for(func, args, kwargs, seconds, 10**9)
     return max(took, 1e-9), n
 
 
-# ---- a block of a program ---------------------------------------------------------------------------------------
+# ---- a block of a program ------------------------------------------------------------------------------------------
 
 
 class Watching(Drawn):
@@ -206,7 +211,9 @@ class Watching(Drawn):
     def result(self) -> Contention:
         """What was found; RuntimeError before the block is over, and in a child that was forked meanwhile."""
         if self._result is None:
-            raise RuntimeError("what was watched has its figures when its with block is over, in the process that began it")
+            raise RuntimeError(
+                "what was watched has its figures when its with block is over, in the process that began it"
+            )
         return self._result
 
     def __getattr__(self, name: str) -> Any:
@@ -243,7 +250,7 @@ def _roots_of_block(frame: FrameType | None, seen: Seen) -> dict[str, Any]:
     return roots
 
 
-# ---- what was found ---------------------------------------------------------------------------------------------------
+# ---- what was found ------------------------------------------------------------------------------------------------
 
 
 def _concluded(name: str, seen: Seen, threads: int, speedup: Estimate | None, roots: Mapping[str, Any]) -> Contention:
@@ -269,7 +276,7 @@ def _concluded(name: str, seen: Seen, threads: int, speedup: Estimate | None, ro
 
 
 def _shares(seen: Seen, threads: int, speedup: Estimate | None) -> dict[str, float]:
-    """Return what the threads did, as shares of their time. What work costs more than in one thread is a share of its own."""
+    """Return what the threads did, as shares of their time. What work costs more than alone is a share of its own."""
     times, total = seen.times, seen.times.total or 1.0
     busy = times.work + times.outside
     needed = busy
@@ -302,8 +309,10 @@ def _lock(waits: Sequence[Wait], total: float, named: Mapping[int, tuple[str, An
     worst = max(waits, key=lambda wait: wait.spinning + wait.parked)
     objects = {wait.object for wait in waits}
     line, inner = worst.line, worst.inner
-    name = named[worst.object][0] if worst.object in named else ""
-    kind = "the GIL" if worst.kind == GIL else worst.type or "a lock of an unknown object"
+    name, found = named.get(worst.object, ("", None))
+    # a class keeps its attributes in a dict
+    blamed = "type" if type(found) is dict and name.endswith(".__dict__") and "__module__" in found else worst.type
+    kind = "the GIL" if worst.kind == GIL else worst.type or UNKNOWN
     spins = sum(wait.spins for wait in waits)
     through = str(inner) if inner is not None and inner != line else ""
     source, function = (line.source, line.function) if line is not None else ("", "")
@@ -315,7 +324,7 @@ def _lock(waits: Sequence[Wait], total: float, named: Mapping[int, tuple[str, An
         sum(wait.spinning for wait in waits) / total, sum(wait.parked for wait in waits) / total,
         max(wait.longest for wait in waits),
         sum(wait.free for wait in waits) / spins if spins else math.nan,
-        _union(wait.threads for wait in waits).bit_count(), advice_for(worst.kind, worst.type, inner),
+        _union(wait.threads for wait in waits).bit_count(), advice_for(worst.kind, blamed, inner),
     )  # fmt: skip
 
 
@@ -343,8 +352,8 @@ def _notes(seen: Seen, shares: Mapping[str, float]) -> list[str]:
         )
     if shares["unexplained"] > BUSY and sysconfig.get_config_var("Py_GIL_DISABLED"):
         notes.append(
-            f"for {shares['unexplained']:.0%} of their time the threads were in the system's code without a wait that can be "
-            "seen: mostly a threading.Lock that they spin on"
+            f"for {shares['unexplained']:.0%} of their time the threads were in the system's code without a wait that "
+            "can be seen: mostly a threading.Lock that they spin on"
         )
     if seen.unseen > 0.2 * (seen.watched + seen.unseen):
         notes.append("the watcher had no CPU for more than a fifth of the time, in which nothing was seen")

@@ -32,13 +32,15 @@ def _run(conditions: Conditions) -> Outcome:
 
 CLAIM = Claim(
     "gil-turned-on",
-    "One extension that is not ready turns the GIL on for all.",
+    "One unready extension turns the GIL on for all.",
     "A process without a GIL imports an extension module that does not say that it is ready.",
     _run,
     seconds=0.5,
-    why="Code that relies on the lock would break without it, so the interpreter takes no chance: a module says that it "
+    why="Code that relies on the lock would break without it, so the interpreter takes no chance: a module says "
+    "that it "
     "is ready (Py_mod_gil, or Cython's freethreading_compatible), or the lock comes back and stays.",
-    unsaid="It does not follow that the module breaks without the lock: nobody has said so yet. -X gil=0 keeps it off, at "
+    unsaid="It does not follow that the module breaks without the lock: nobody has said so yet. -X gil=0 keeps "
+    "it off, at "
     "one's own risk.",
     code="""import sys
 

@@ -26,22 +26,20 @@ def _run(conditions: Conditions) -> Outcome:
 
 CLAIM = Claim(
     "one-lock",
-    "Threads that take one lock for a moment still run in parallel.",
+    "A lock that is held for a moment costs little.",
     "Two threads take a lock around one addition, again and again: one lock, and one each.",
     _run,
     seconds=1.5,
-    why="What is inside the lock is done by one thread at a time; when nearly all is inside, two threads do less than one, for they wake each other up.",
+    why="What is inside the lock is done by one thread at a time; when nearly all is inside, two threads do "
+    "less than one, for they wake each other up.",
     unsaid="It does not follow for a lock that is held for a small part of the time: what is outside runs in parallel.",
     code="""import sys, threading, time
 
 def made():
     lock = threading.Lock()
-    total = 0
     def work(n):
-        nonlocal total
         for _ in range(1000 * n):
-            with lock:
-                total += 1
+            with lock: pass
     return work
 
 def seconds(works):
@@ -52,8 +50,8 @@ def seconds(works):
     return time.perf_counter() - began
 
 gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+print("Python", sys.version.split()[0], "GIL on:", gil)
 one, other = made(), made()
-print(f"Python {sys.version.split()[0]}, GIL {'on' if gil else 'off'}: try python3.14t as well")
 print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
 print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
 """,

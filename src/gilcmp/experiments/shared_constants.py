@@ -21,12 +21,14 @@ def _run(conditions: Conditions) -> Outcome:
 
 CLAIM = Claim(
     "shared-constants",
-    "Without the GIL, it costs nothing to share what never changes.",
+    "Without a GIL, sharing what never changes is free.",
     "Two threads read a tuple that is a global, and each one of its own.",
     _run,
     seconds=1.5,
-    why="Who reads an object counts a reference to it. The thread that has made it counts cheaply, all others atomically, in memory that moves from CPU to CPU.",
-    unsaid="It does not follow for modules, functions, classes, small integers and literals: their references are not counted by each use, or never.",
+    why="Who reads an object counts a reference to it. The thread that has made it counts cheaply, all others"
+    " atomically, in memory that moves from CPU to CPU.",
+    unsaid="It does not follow for modules, functions, classes, small integers and literals: their references "
+    "are not counted by each use, or never.",
     code="""import sys, threading, time
 
 def made():
@@ -43,8 +45,8 @@ def seconds(works):
     return time.perf_counter() - began
 
 gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+print("Python", sys.version.split()[0], "GIL on:", gil)
 one, other = made(), made()
-print(f"Python {sys.version.split()[0]}, GIL {'on' if gil else 'off'}: try python3.14t as well")
 print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
 print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
 """,

@@ -25,17 +25,16 @@ def _run(conditions: Conditions) -> Outcome:
 
 CLAIM = Claim(
     "shared-counter",
-    "Without the GIL, threads can count in the attribute of one object.",
+    "Without a GIL, threads can count in one object at once.",
     "Two threads add to an attribute of one object, and each to one of its own.",
     _run,
     seconds=1.5,
     why="Writing an attribute takes the object's lock, and the memory that it is in moves from CPU to CPU.",
-    unsaid="It does not follow that it counts rightly without a lock: reading and writing are two steps, with or without a GIL.",
+    unsaid="It does not follow that it counts rightly without a lock: reading and writing are two steps, with or"
+    " without a GIL.",
     code="""import sys, threading, time
 
-class Counter:
-    value = 0
-
+class Counter: value = 0
 def made():
     counter = Counter()
     def work(n):
@@ -51,8 +50,8 @@ def seconds(works):
     return time.perf_counter() - began
 
 gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+print("Python", sys.version.split()[0], "GIL on:", gil)
 one, other = made(), made()
-print(f"Python {sys.version.split()[0]}, GIL {'on' if gil else 'off'}: try python3.14t as well")
 print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
 print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
 """,

@@ -24,12 +24,13 @@ def _run(conditions: Conditions) -> Outcome:
 
 CLAIM = Claim(
     "shared-dict",
-    "Without the GIL, threads that write to one dict run in parallel if their keys differ.",
+    "Without a GIL, threads can write to one dict at once.",
     "Two threads write to one dict, under keys that differ, and each to a dict of its own.",
     _run,
     seconds=1.5,
     why="The lock is the dict's, not the key's: whoever writes takes it.",
-    unsaid="It does not follow for reading: to look up a key takes no lock. What is found is shared, though, and its references are counted.",
+    unsaid="It does not follow for reading: to look up a key takes no lock. What is found is shared, though, and"
+    " its references are counted.",
     code="""import sys, threading, time
 
 def made():
@@ -48,8 +49,8 @@ def seconds(works):
     return time.perf_counter() - began
 
 gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+print("Python", sys.version.split()[0], "GIL on:", gil)
 one, other = made(), made()
-print(f"Python {sys.version.split()[0]}, GIL {'on' if gil else 'off'}: try python3.14t as well")
 print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
 print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
 """,

@@ -22,11 +22,12 @@ def _run(conditions: Conditions) -> Outcome:
 
 CLAIM = Claim(
     "shared-function",
-    "Without the GIL, it costs nothing that all threads call the same function.",
+    "Without a GIL, calling one function is free.",
     "Two threads call one function, and each one of its own.",
     _run,
     seconds=1.5,
-    why="The references to functions, classes and modules are counted later (deferred reference counting, PEP 703), so that threads do not meet there.",
+    why="The references to functions, classes and modules are counted later (deferred reference counting, PEP"
+    " 703), so that threads do not meet there.",
     unsaid="It does not follow for the arguments: an object that all threads pass on is counted by all of them.",
     code="""import sys, threading, time
 
@@ -43,8 +44,8 @@ def seconds(works):
     return time.perf_counter() - began
 
 gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+print("Python", sys.version.split()[0], "GIL on:", gil)
 one, other = made(), made()
-print(f"Python {sys.version.split()[0]}, GIL {'on' if gil else 'off'}: try python3.14t as well")
 print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
 print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
 """,

@@ -22,21 +22,22 @@ def _run(conditions: Conditions) -> Outcome:
 
 CLAIM = Claim(
     "shared-list",
-    "Without the GIL, threads that append to one list run in parallel.",
+    "Without a GIL, threads can append to one list at once.",
     "Two threads append to one list, and each to a list of its own.",
     _run,
     seconds=1.5,
-    why="Each list has a lock of its own, and append takes it. Threads that want it at once spin, then sleep: that takes longer than the append.",
-    unsaid="It does not follow that lists must not be shared: reading one takes no lock, and an append now and then costs nothing to speak of.",
+    why="Each list has a lock of its own, and append takes it. Threads that want it at once spin, then sleep:"
+    " that takes longer than the append.",
+    unsaid="It does not follow that lists must not be shared: reading one takes no lock, and an append now and "
+    "then costs nothing to speak of.",
     code="""import sys, threading, time
 
 def made():
     items = []
     def work(n):
-        for _ in range(n):
-            for _ in range(1000):
-                items.append(1)
-            del items[:]
+        for i in range(1000 * n):
+            items.append(i)
+        del items[:]
     return work
 
 def seconds(works):
@@ -47,8 +48,8 @@ def seconds(works):
     return time.perf_counter() - began
 
 gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+print("Python", sys.version.split()[0], "GIL on:", gil)
 one, other = made(), made()
-print(f"Python {sys.version.split()[0]}, GIL {'on' if gil else 'off'}: try python3.14t as well")
 print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
 print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
 """,

@@ -1,4 +1,4 @@
-"""What the claims about sharing between threads have in common: the same source, run once for all threads or once for each."""
+"""What the claims about sharing have in common: the same source, run once for all threads or once for each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FREE = 1.15  # times as slow as with nothing shared, up to which sharing costs n
 
 @frozen
 class Shared:
-    """How much work two threads do, of that of one: sharing what the source makes, and each with its own; and the loss."""
+    """How much work two threads do, of that of one: sharing what the source makes, each with its own; and the loss."""
 
     together: Estimate
     apart: Estimate
@@ -73,7 +73,9 @@ def runs_in_parallel(source: str, what: str, conditions: Conditions) -> Outcome:
     """Test whether two threads that share what the source makes do clearly more than one."""
     found = measure(source, conditions)
     holds = above(found.together, 1.5)
-    return _outcome(found, holds, f"two threads {what} did {found.together} times the work of one; each with its own {found.apart}")
+    return _outcome(
+        found, holds, f"two threads {what} did {found.together} times the work of one; each with its own {found.apart}"
+    )
 
 
 def costs_nothing(source: str, what: str, conditions: Conditions) -> Outcome:
@@ -86,7 +88,9 @@ def costs_nothing(source: str, what: str, conditions: Conditions) -> Outcome:
 def _outcome(found: Shared, holds: bool, reason: str) -> Outcome:
     figures = (
         Figure.of("work of two threads that share, of one", found.together, "x", "they share", "work of two threads"),
-        Figure.of("work of two threads with their own, of one", found.apart, "x", "each its own", "work of two threads"),
+        Figure.of(
+            "work of two threads with their own, of one", found.apart, "x", "each its own", "work of two threads"
+        ),
         Figure.of("time when shared, of that when not", found.loss, "x"),
     )
     return Outcome(Verdict(CONFIRMED if holds else REFUTED, reason), figures)

@@ -104,7 +104,8 @@ class Situation:
     gil_waited : float or None
         Share of the workers' waiting in that run that was for the GIL; None: not known.
     lock_waits, stopped : float, float
-        Shares of the threads' time, where there is no GIL, that went into waiting for locks, and into pauses of the world.
+        Shares of the threads' time, where there is no GIL, that went into waiting for locks, and into pauses of the
+        world.
     waits_at : str
         What most of that waiting was for.
     scale : float

@@ -92,8 +92,8 @@ class Probe(Kept, Drawn):
     verdict : Verdict
         One of `WORDS`, with the reason.
     waited, stopped : float
-        Free-threaded builds: shares of the call's time for which it waited for locks, at least, and was stopped with the
-        whole world; NaN where that was not seen.
+        Free-threaded builds: shares of the call's time for which it waited for locks, at least, and was stopped with
+        the whole world; NaN where that was not seen.
     """
 
     FORMAT: ClassVar[str] = "gilcmp probe"

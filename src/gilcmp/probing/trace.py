@@ -19,7 +19,14 @@ from gilcmp.probing.recording import AWAY, BLOCKED, HOLDS, NOBODY, SPAN, Recordi
 WITH_GIL = ("holds the GIL", "waits for the GIL", "runs without the GIL", "", "does not hold the GIL", "")
 WITHOUT_GIL = ("attached", "stopped with the world", "runs detached", "", "detached", "asleep for a lock")
 # of Catapult's palette, which both viewers know
-COLOURS = ("thread_state_running", "thread_state_iowait", "thread_state_runnable", "", "grey", "thread_state_uninterruptible")
+COLOURS = (
+    "thread_state_running",
+    "thread_state_iowait",
+    "thread_state_runnable",
+    "",
+    "grey",
+    "thread_state_uninterruptible",
+)
 FORMAT = "gilcmp timeline"
 RECORDER = 0  # thread number of the track that shows when nothing was seen
 

@@ -156,8 +156,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : path-like
-        A file as `compare`, `claims`, `probe`, `threshold`, `atlas`, `timeline`, `diff` and `contention` save their results, the
-        commands with ``-o`` and ``--json``, or pytest-benchmark.
+        A file as `compare`, `claims`, `probe`, `threshold`, `atlas`, `timeline`, `diff` and `contention` save their
+        results, the commands with ``-o`` and ``--json``, or pytest-benchmark.
 
     Returns
     -------
@@ -183,7 +183,8 @@ def _read(text: str, source: str) -> Any:
         if fits(body):
             return read(body, text, source)
     raise ResultError(
-        f"{source}: neither a saved run nor claims, probes, a threshold, an atlas, a timeline, a diff or a contention of gilcmp's"
+        f"{source}: neither a saved run nor claims, probes, a threshold, an atlas, a timeline, a diff or a contention "
+        "of gilcmp's"
     )
 
 

@@ -106,8 +106,8 @@ class CellRecord:
         Share of the workers' waiting in that run that was for the GIL; None where the system does not tell (Linux with
         glibc does), and as above.
     lock_waits : float or None
-        Share of the threads' time, at least, in that run that went into waiting for locks, of objects or others, where there
-        is no GIL; None where that was not seen.
+        Share of the threads' time, at least, in that run that went into waiting for locks, of objects or others,
+        where there is no GIL; None where that was not seen.
     stopped : float or None
         Share of it in which they were stopped with the whole world; None as above.
     waits_at : str or None

@@ -93,6 +93,8 @@ class Counter:
     def plain(self, times: int) -> None: ...
     def atomic(self, times: int) -> None: ...
     def locked(self, times: int) -> None: ...
+
+@type_check_only
 class SeenPlace(TypedDict):
     doing: int
     lock: int
@@ -109,6 +111,7 @@ class SeenPlace(TypedDict):
     untimed: int
     threads: int
 
+@type_check_only
 class SeenThread(TypedDict):
     id: int
     ident: int
@@ -118,6 +121,7 @@ class SeenThread(TypedDict):
     run_delay: int | None
     system: int | None
 
+@type_check_only
 class SeenContention(TypedDict):
     began: int
     ended: int

@@ -273,6 +273,7 @@ static void look_at(gilcmp_contention *contention, int index, const gilcmp_parke
 
 #endif
 
+LOOKS_WITHOUT_LOCK
 static void look_at_world(gilcmp_contention *contention, int64_t now, int64_t passed)
 {
     int stopped = -1;

@@ -20,6 +20,14 @@
 #define EXCHANGE(value, new) _InterlockedExchange((volatile long *)&(value), (new))
 #endif
 
+/* Words that the interpreter writes under a lock of its own, and that are looked at without it: what is read may be out of
+ * date by a moment, and is never trusted for more than that. ThreadSanitizer is told so. */
+#if defined(__GNUC__) || defined(__clang__)
+#define LOOKS_WITHOUT_LOCK __attribute__((no_sanitize("thread")))
+#else
+#define LOOKS_WITHOUT_LOCK
+#endif
+
 /* The lock of one interpreter, or, on a build without a lock, the state of one thread. */
 typedef struct {
     const volatile int *word;     /* 1: locked. NULL: free-threaded build */

@@ -28,6 +28,7 @@
 #define BUCKETS 257
 #define MOST_IN_BUCKET 1000
 #define FAIR 1000000        /* nanoseconds after which a waiter is given the lock (Python/lock.c) */
+#define PAGE ((uintptr_t)4096) /* or a part of one */
 #define NEAR 8192           /* bytes of a stack within which a waiter's variables lie */
 #define SEARCHED 768        /* bytes below a critical section in which its lock is looked for */
 #define BELOW_LOOP 2560     /* bytes below the interpreter's loop in which a lock that is spun on is looked for */
@@ -65,6 +66,7 @@ int64_t gilcmp_wait_began(int64_t fair_at, int64_t now)
     return began > 0 && began <= now + FAIR ? began : 0;
 }
 
+LOOKS_WITHOUT_LOCK
 int gilcmp_read_parked(const gilcmp_parking *parking, gilcmp_parked *found, int most, int64_t now)
 {
     const volatile bucket *const buckets = (const volatile bucket *)parking->buckets;
@@ -171,12 +173,19 @@ static uintptr_t try_lock(PyMutex *lock)
     return ours == 1 ? found : 0;
 }
 
+static volatile int searching;
+
+void gilcmp_parking_after_fork(void)
+{
+    memset(&trial, 0, sizeof(trial)); /* whoever was searching, or asleep, is not here */
+    searching = 0;
+}
+
 const char *gilcmp_find_parking(gilcmp_parking *parking)
 {
-    static volatile int busy;
     static uintptr_t known; /* in this process, and in its children by fork */
     Py_BEGIN_ALLOW_THREADS
-    while (EXCHANGE(busy, 1))
+    while (EXCHANGE(searching, 1))
         gilcmp_pause(20000);
     if (trial.ended == NULL)
         trial.ended = PyThread_allocate_lock();
@@ -194,7 +203,7 @@ const char *gilcmp_find_parking(gilcmp_parking *parking)
             if (found[i] != 0 && found[before] == found[i])
                 known = found[i]; /* two buckets agree */
     }
-    STORE(busy, 0);
+    STORE(searching, 0);
     Py_END_ALLOW_THREADS
     parking->buckets = known;
     return known ? NULL : "the interpreter's table of sleeping threads was not found";
@@ -263,11 +272,17 @@ int gilcmp_read_type(uintptr_t object, char *name, size_t size, Py_ssize_t *basi
     if (!(meta.tp_flags & Py_TPFLAGS_TYPE_SUBCLASS) || (type.tp_flags & wanted) != wanted || type.tp_basicsize < (Py_ssize_t)sizeof(head)
         || type.tp_basicsize > 1 << 20)
         return 0;
-    /* the name may end near the end of a page */
-    size_t length = 0;
-    for (; length < size - 1; length++)
-        if (!gilcmp_safe_read(name + length, type.tp_name + length, 1) || name[length] == 0)
+    /* page by page: the name may end near the end of one */
+    size_t length = 0, got = 0;
+    while (got < size - 1 && length == got) {
+        const uintptr_t from = (uintptr_t)type.tp_name + got;
+        const size_t page = PAGE - from % PAGE, part = page < size - 1 - got ? page : size - 1 - got;
+        if (!gilcmp_safe_read(name + got, (const void *)from, part))
             break;
+        got += part;
+        while (length < got && name[length] != 0)
+            length++;
+    }
     name[length] = 0;
     for (size_t i = 0; i < length; i++)
         if ((unsigned char)name[i] < 32)
@@ -473,6 +488,10 @@ void gilcmp_find_stack(const PyThreadState *state, uint64_t native, uintptr_t *b
 }
 
 #else /* before 3.13 there is no parking lot */
+
+void gilcmp_parking_after_fork(void)
+{
+}
 
 const char *gilcmp_find_parking(gilcmp_parking *parking)
 {

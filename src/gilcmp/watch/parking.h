@@ -22,6 +22,8 @@ typedef struct {
 /* Find the table, which takes some milliseconds the first time. NULL, or the reason why it cannot be read. The caller is
  * attached. */
 const char *gilcmp_find_parking(gilcmp_parking *parking);
+/* In a child of fork: nobody is searching. */
+void gilcmp_parking_after_fork(void);
 /* Read who sleeps there now; returns how many, `most` at most. */
 int gilcmp_read_parked(const gilcmp_parking *parking, gilcmp_parked *found, int most, int64_t now);
 /* When a waiter for a mutex that began to wait before `now` shows when it began; 0 where the words make no sense. */

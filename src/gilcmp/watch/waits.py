@@ -20,7 +20,8 @@ OURS = str(Path(__file__).parent.parent)
 
 #: Functions of the standard library that wait to be told something, not for a lock that somebody has.
 IDLE = {
-    ("threading.py", "Condition.wait"), ("threading.py", "Thread.join"), ("threading.py", "Thread._wait_for_tstate_lock"),
+    ("threading.py", "Condition.wait"), ("threading.py", "Thread.join"),
+    ("threading.py", "Thread._wait_for_tstate_lock"),
     ("threading.py", "_shutdown"), ("thread.py", "_worker"), ("thread.py", "_WorkItem"),
 }  # fmt: skip
 
@@ -97,8 +98,8 @@ class Wait:
 class Times:
     """Seconds of the threads' time, together, by what they did; they add up to `total`.
 
-    ``work``: on a CPU, attached; ``outside``: on a CPU, detached; ``hidden``: on a CPU in the system's own code, attached
-    and not seen to wait: mostly a lock that is spun on unseen.
+    ``work``: on a CPU, attached; ``outside``: on a CPU, detached; ``hidden``: on a CPU in the system's own code,
+    attached and not seen to wait: mostly a lock that is spun on unseen.
     """
 
     work: float

@@ -17,6 +17,7 @@
 #define _GNU_SOURCE 1
 #endif
 #include "watcher.h"
+#include "parking.h"
 
 #ifdef _WIN32
 #include <windows.h>
@@ -66,6 +67,7 @@ static void begin_anew(void)
     guard = pauses = 0;
     first = NULL;
     generation++;
+    gilcmp_parking_after_fork();
 }
 
 void gilcmp_prepare_forks(void)
