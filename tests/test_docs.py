@@ -74,10 +74,8 @@ def prepared_command(command, folder, run, claims):
                 (folder / name).write_text("print('done')")
         case "claims":  # the whole list takes 80 seconds; tests/test_claims.py runs nearly all of them
             words += ["refcounts"]
-        case "threshold":
+        case "threshold" | "contention":
             words += ["--budget", "1s"]
-        case "contention":
-            words += ["--budget", "300ms", "--no-isolate"]
         case "compare":
             words += ["--budget", "300ms"]
             if words[1].isidentifier() and "--size" not in words:
