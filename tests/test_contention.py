@@ -617,8 +617,8 @@ def test_what_the_function_raises_is_raised_and_nothing_is_left_running():
 
 
 LOCK = ContendedLock(
-    "list", "REGISTRY.items", 1, "/app/worker.py", 15, "work", "REGISTRY.items.append(x)", "", "worker.py:15", 0.3, 0.2,
-    0.004,     0.7, 2, "give each thread a list of its own",
+    "list", "REGISTRY.items", 1, 0x7F00, "/app/worker.py", 15, "work", "REGISTRY.items.append(x)", "", "worker.py:15",
+    0.3, 0.2, 0.004, 0.7, 2, "give each thread a list of its own",
 )  # fmt: skip
 
 
@@ -666,6 +666,15 @@ def test_pauses_copies_and_nothing_are_said(result):
     block = evolve(result, speedup=None)
     assert math.isnan(block.lost)
     assert "at least 50 % of the threads' time" in str(block)
+
+
+def test_what_has_no_name_is_told_by_its_address(result):
+    unnamed = evolve(LOCK, name="")
+    assert unnamed.what == "list at 0x7f00"
+    assert evolve(unnamed, objects=3).what == "3 objects of type list"
+    assert evolve(unnamed, type="the type cache", address=0).what == "the type cache"
+    lock = evolve(LOCK, type="_thread.lock", name="LOCK")
+    assert "a threading.Lock LOCK that 2 threads want" in " ".join(str(evolve(result, locks=(lock,))).split())
 
 
 def test_it_is_saved_and_loaded(result, tmp_path):

@@ -46,6 +46,8 @@ class ContendedLock:
         How the program calls the object; empty where that was not found.
     objects : int
         How many objects of that type were waited for at this line.
+    address : int
+        Where the object was, that of the worst if there are several; 0 for a lock of the interpreter's own.
     file, line, function, source : str, int, str, str
         Where it was wanted, in the program's own code if possible; line 0: unknown.
     through : str
@@ -67,6 +69,7 @@ class ContendedLock:
     type: str
     name: str
     objects: int
+    address: int
     file: str
     line: int
     function: str
@@ -90,7 +93,9 @@ class ContendedLock:
         """The object in words: ``list REGISTRY.items``."""
         if self.objects > 1:
             return f"{self.objects} objects of type {self.type}"
-        return f"{self.type} {self.name}" if self.name else self.type
+        if self.address and not self.name:
+            return f"{self.type} at {self.address:#x}"
+        return f"{self.type} {self.name}".rstrip()
 
     @property
     def place(self) -> str:

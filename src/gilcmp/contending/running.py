@@ -26,7 +26,7 @@ from gilcmp.measure.placement import PLACES
 from gilcmp.show.model import Chart, Section
 from gilcmp.show.views import Drawn
 from gilcmp.watch import _gil
-from gilcmp.watch.waits import GIL, LIBRARY, OURS, Line, Seen, Wait, read
+from gilcmp.watch.waits import GIL, LIBRARY, OBJECT, OURS, Line, Seen, Wait, read
 
 BUDGET = 6.0  # seconds, without the sweep
 PACE = 2e-3  # seconds between two looks: 1 to 2 % of a CPU
@@ -319,7 +319,8 @@ def _lock(waits: Sequence[Wait], total: float, named: Mapping[int, tuple[str, An
     if line is not None and line.file.startswith(OURS):  # a builtin is called by us, not by a line of the program
         line, source, function = Line(line.file, 0, ""), "", ""
     return ContendedLock(
-        kind, name, len(objects), line.file if line else "", line.line if line else 0, function, source, through,
+        kind, name, len(objects), worst.object if worst.kind == OBJECT else 0,
+        line.file if line else "", line.line if line else 0, function, source, through,
         "" if worst.owner is None else str(worst.owner),
         sum(wait.spinning for wait in waits) / total, sum(wait.parked for wait in waits) / total,
         max(wait.longest for wait in waits),

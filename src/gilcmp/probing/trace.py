@@ -150,7 +150,7 @@ def _lock_counter(recording: Recording, process: int) -> Iterator[dict[str, Any]
 
 def _clock_counters(recording: Recording, process: int) -> Iterator[dict[str, Any]]:
     """Each thread's share of the time on a CPU, and of waiting for one, since its clocks were read before."""
-    threads = recording.threads
+    threads, numbers = recording.threads, _numbers(recording)
     before: dict[int, tuple[int, int, int]] = {}
     clocks = recording.clocks
     columns = (clocks[field].tolist() for field in ("time", "cpu", "run_delay", "thread"))
@@ -161,12 +161,14 @@ def _clock_counters(recording: Recording, process: int) -> Iterator[dict[str, An
             yield {
                 "ph": "C",
                 "name": f"{threads[index].name}: time in %",
+                "id": numbers[index],  # threads may have the same name
                 "pid": process,
                 "tid": RECORDER,
                 "ts": then / 1000,
                 "args": {
-                    "on a CPU": round(100 * (cpu - cpu_then) / (when - then), 1),
-                    "waiting for a CPU": round(100 * (delay - delay_then) / (when - then), 1),
+                    # the clocks are read one after the other, a moment after the time
+                    "on a CPU": min(100.0, round(100 * (cpu - cpu_then) / (when - then), 1)),
+                    "waiting for a CPU": min(100.0, round(100 * (delay - delay_then) / (when - then), 1)),
                 },
             }
 
