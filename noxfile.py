@@ -102,7 +102,7 @@ NATIVE_TESTS = [f"tests/test_{name}.py" for name in ("gil", "watchers", "timelin
 WARNINGS = "-Wall -Wextra -Wshadow -Werror"
 # Cython's own C is not ours to mend
 OURS = [f"src/gilcmp/watch/{name}.c" for name in (
-    "lock", "watcher", "sampler", "recorder", "threads", "frames", "parking", "contention",
+    "lock", "watcher", "sampler", "recorder", "threads", "frames", "parking", "contention", "alarm",
 )]  # fmt: skip
 
 

@@ -1,12 +1,15 @@
+import gc
 import gzip
 import json
 import math
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -549,3 +552,189 @@ def test_a_program_may_change_its_folder_and_close_all_files(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     check_trace((tmp_path / "trace.json").read_text())
     assert not list(elsewhere.iterdir())
+
+
+# ---- a service -------------------------------------------------------------------------------------------------------
+
+SERVICE = """
+import os, signal, sys, threading
+def work():
+    while True:
+        sum(range(1000))
+threading.Thread(target=work, daemon=True, name="worker").start()
+{first}
+print("up", flush=True)
+wait = threading.Event().wait
+{then}
+"""
+unix = pytest.mark.skipif(sys.platform == "win32", reason="needs the signals of Unix")
+
+
+def service(tmp_path, *options, first="", then="while True: wait(0.05)"):
+    """Start a service under `gilcmp timeline`, and wait until it is up.
+
+    A signal that comes just before a long wait would be noticed only after it.
+    """
+    script = tmp_path / "service.py"
+    script.write_text(SERVICE.format(first=first, then=then))
+    process = subprocess.Popen(
+        [*CLI, *options, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert process.stdout.readline() == "up\n", process.stderr.read()
+    return process
+
+
+def until_recorded(process):
+    """Read what is printed to standard error up to the end of a summary."""
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if "recorded, a look" in line:
+            return "".join(seen)
+    raise AssertionError("".join(seen))
+
+
+@unix
+def test_sigterm_saves_and_ends_the_program_as_without_us(tmp_path):
+    process = service(tmp_path, "-o", "gil.json")
+    process.terminate()
+    assert "worker" in until_recorded(process)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert "worker" in {thread.name for thread in gilcmp.load(tmp_path / "gil.json").threads}
+
+
+@unix
+def test_a_program_handles_sigterm_itself_if_it_wants(tmp_path):
+    own = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))"
+    process = service(tmp_path, "-o", "gil.json", first=own)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 7
+    assert gilcmp.load(tmp_path / "gil.json").threads
+
+
+@unix
+def test_sigusr1_shows_a_summary_and_goes_on(tmp_path):
+    process = service(tmp_path, "-o", "gil.json")
+    process.send_signal(signal.SIGUSR1)
+    until_recorded(process)
+    assert process.poll() is None
+    assert not (tmp_path / "gil.json").exists()
+    process.send_signal(signal.SIGUSR1)
+    until_recorded(process)
+    process.terminate()
+    until_recorded(process)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGTERM
+    assert (tmp_path / "gil.json").exists()
+
+
+def test_a_part_is_recorded_and_saved_while_the_program_goes_on(tmp_path):
+    then = "while not os.path.exists('gil.json'): wait(0.01)\nprint('saved meanwhile')"
+    process = service(tmp_path, "--after", "50ms", "--for", "100ms", "-o", "gil.json", then=then)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (0, "saved meanwhile\n")
+    assert errors.count("recorded, a look") == 1
+    assert gilcmp.load(tmp_path / "gil.json").seconds >= 0.09
+
+
+def test_a_program_that_is_over_before_its_time_is_told(tmp_path):
+    process = service(tmp_path, "--after", "100s", then="")
+    _, errors = process.communicate(timeout=60)
+    assert errors == "gilcmp: the program was over before 100 s: nothing was recorded\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    "then",
+    [
+        "child = os.fork()\nif not child: sys.exit(0)\nos.waitpid(child, 0); print(child)",
+        "import multiprocessing\n"
+        "child = multiprocessing.get_context('fork').Process(target=int)\n"
+        "child.start(); child.join(); print(child.pid)",
+    ],
+    ids=["fork", "multiprocessing"],
+)
+def test_forked_processes_have_recordings_of_their_own(tmp_path, then):
+    first = "import warnings; warnings.simplefilter('ignore')"  # of a fork beside its own thread
+    process = service(tmp_path, "-o", "gil.json.gz", first=first, then=then)
+    output, errors = process.communicate(timeout=60)
+    child = output.strip()
+    assert process.returncode == 0, errors
+    assert errors.count("recorded, a look") == 1  # the child's output is as without us
+    assert sorted(path.name for path in tmp_path.glob("gil*")) == [f"gil.{child}.json.gz", "gil.json.gz"]
+    assert gilcmp.load(tmp_path / f"gil.{child}.json.gz").threads
+
+
+def test_what_was_recorded_until_now_can_be_looked_at():
+    recording = gilcmp.timeline()
+    with pytest.raises(RuntimeError, match="nothing is being recorded"):
+        recording.so_far()
+
+    def until_seen(recording):
+        deadline = _gil.now() + 60 * 10**9
+        while True:
+            _gil.hold_gil(0.01)
+            seen = recording.so_far()
+            if seen.looks > 5 and sum(one.held for one in seen.threads) > 0.005:
+                return seen
+            assert _gil.now() < deadline
+
+    with recording:
+        first = until_seen(recording)
+        second = until_seen(recording)
+    assert first.looks <= second.looks <= recording.looks
+    assert len(first.spans) == 0
+    assert sum(one.held for one in first.threads) <= sum(one.held for one in recording.threads) + 1e-9
+    assert str(second)
+
+
+def test_counters_of_threads_with_one_name_are_told_apart(tmp_path):
+    def work():
+        threads = [threading.Thread(target=_gil.release_gil, args=(0.1,), name="twin") for _ in range(2)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+
+    found = seen(work, lambda t: sum(one.name == "twin" for one in t.threads) == 2 and t.tells_states)
+    counters = [event for event in trace.events(found) if event["ph"] == "C" and event["name"].startswith("twin")]
+    assert len({event["id"] for event in counters}) == len({(event["name"], event["id"]) for event in counters})
+    assert all(0 <= value <= 100 for event in counters for value in event["args"].values())
+
+
+# ---- the alarm that --for and --after need ---------------------------------------------------------------------------
+
+
+def test_an_alarm_calls_a_function_once_in_a_thread_of_its_own():
+    rung = queue.SimpleQueue()
+    alarm = _gil.Alarm(0.0, lambda: rung.put(threading.get_ident()))
+    assert rung.get(timeout=60) != threading.get_ident()
+    alarm.cancel()
+    _gil.Alarm(0.01, lambda: rung.put("again"))  # nobody keeps it
+    assert rung.get(timeout=60) == "again"
+    assert rung.empty()
+
+
+def test_an_alarm_that_is_cancelled_keeps_nothing():
+    class Function:
+        def __call__(self):
+            raise AssertionError
+
+    function = Function()
+    kept = weakref.ref(function)
+    alarm = _gil.Alarm(1e5, function)
+    del function
+    gc.collect()
+    assert kept() is not None
+    alarm.cancel()
+    gc.collect()
+    assert kept() is None
+
+
+def test_what_an_alarm_raises_is_told_and_ends_nothing(monkeypatch):
+    told = queue.SimpleQueue()
+    monkeypatch.setattr(sys, "unraisablehook", told.put)
+    _gil.Alarm(0.0, lambda: 1 / 0)
+    assert told.get(timeout=60).exc_type is ZeroDivisionError

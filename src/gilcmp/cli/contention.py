@@ -18,7 +18,7 @@ from gilcmp.cli.arguments import (
     quiet_option,
 )
 from gilcmp.cli.output import complain, failed, measuring, save, show_result
-from gilcmp.cli.timeline import record
+from gilcmp.cli.timeline import Options, record
 
 
 @click.command(
@@ -105,5 +105,5 @@ def _program(
     except ProgramError as error:
         raise click.UsageError(str(error)) from None
     outputs = () if output is None else (output,)
-    watching = Watching(name=script)
-    return partial(record, watching, script, arguments, module=False, outputs=outputs, details=details, quiet=False)
+    options = Options(outputs=outputs, details=details)
+    return partial(record, partial(Watching, name=script), script, arguments, module=False, options=options)

@@ -50,6 +50,20 @@ class Timeline(Recording, Drawn):
         self._names.stop()
         self._recording = recorder.stop() or "parent"
 
+    def so_far(self) -> Timeline:
+        """Return what was recorded until now, without spans; the recording goes on.
+
+        Raises
+        ------
+        RuntimeError
+            Where nothing is being recorded.
+        """
+        if self._recorder is None:
+            raise RuntimeError("nothing is being recorded")
+        seen = Timeline(pace=self._pace, keep=self._keep)
+        seen._names, seen._recording = self._names, self._recorder.peek()
+        return seen
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save a trace or a picture; the file is replaced as a whole or not at all.
 

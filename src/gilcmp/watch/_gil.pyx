@@ -8,6 +8,7 @@ import threading
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
@@ -76,8 +77,11 @@ cdef extern from "recorder.h":
         uint64_t id, ident, native
         int64_t began, ended, longest_hold, holds, first_cpu, first_delay, cpu, delay
         int64_t *spent
+        int now
+        int64_t since
     ctypedef struct gilcmp_recorder:
         gilcmp_watcher watcher
+        int64_t then
         int64_t began, ended, looks, unseen, free_, watched, hand_overs, hand_overs_seen
         int64_t n_threads, n_spans, n_clocks, span_capacity, clock_capacity
         int tells_states, tells_waits
@@ -86,6 +90,7 @@ cdef extern from "recorder.h":
         gilcmp_clock *clocks
     gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity)
     void gilcmp_recorder_finish(gilcmp_recorder *recorder)
+    int64_t gilcmp_recorder_hand_overs(const gilcmp_recorder *recorder)
     void gilcmp_recorder_free(gilcmp_recorder *recorder)
 
 cdef extern from "frames.h":
@@ -137,6 +142,12 @@ cdef extern from "contention.h":
     gilcmp_contention *gilcmp_contention_start(const gilcmp_places *places, int64_t pace, const char *library, uint64_t ignored)
     void gilcmp_contention_count(gilcmp_contention *contention, int counting)
     void gilcmp_contention_free(gilcmp_contention *contention)
+
+cdef extern from "alarm.h":
+    ctypedef struct gilcmp_alarm:
+        gilcmp_watcher watcher
+    gilcmp_alarm *gilcmp_alarm_start(int64_t nanoseconds, void (*call)(void *) noexcept, void *argument)
+    void gilcmp_alarm_free(gilcmp_alarm *alarm)
 
 cdef extern from "counter.h":
     void gilcmp_increment_plain(int64_t *counter, int64_t n) noexcept nogil
@@ -386,6 +397,54 @@ cdef class Recorder:
         if self.recorder != NULL:
             gilcmp_recorder_free(self.recorder)
 
+    def peek(self):
+        """Return what was seen until now, as `stop` does, without spans and clocks; it goes on. The caller is the one who
+        stops it."""
+        cdef gilcmp_recorder *seen = self.recorder
+        pause_all()  # from here on nobody writes it
+        try:
+            return self._figures(seen)
+        finally:
+            resume_all()
+
+    cdef dict _figures(self, gilcmp_recorder *seen):
+        cdef gilcmp_thread *thread
+        threads = []
+        for index in range(seen.n_threads):
+            thread = &seen.threads[index]
+            spent = [thread.spent[state] for state in range(GILCMP_STATES)]
+            if not thread.ended:  # what it does now is not closed yet
+                spent[<int> thread.now] += max(0, seen.then - thread.since)
+            threads.append({
+                "id": thread.id,
+                "ident": thread.ident,
+                "native_id": thread.native,
+                "began": thread.began,
+                "ended": thread.ended,
+                "spent": spent,
+                "longest_hold": thread.longest_hold,
+                "holds": thread.holds,
+                "cpu": thread.cpu - thread.first_cpu if thread.cpu >= 0 else None,
+                "run_delay": thread.delay - thread.first_delay if thread.delay >= 0 else None,
+            })
+        return {
+            "began": seen.began,
+            "ended": max(seen.began, seen.then),
+            "looks": seen.looks,
+            "unseen": seen.unseen,
+            "free": seen.free_,
+            "watched": seen.watched,
+            "hand_overs": None if gilcmp_recorder_hand_overs(seen) < 0 else gilcmp_recorder_hand_overs(seen),
+            "hand_overs_seen": seen.hand_overs_seen,
+            "tells_states": bool(seen.tells_states),
+            "tells_waits": bool(seen.tells_waits),
+            "threads": threads,
+            "spans": b"",
+            "n_spans": 0,
+            "clocks": b"",
+            "n_clocks": 0,
+        }
+
     def stop(self):
         """Stop, and return what was seen as a dict; all times in nanoseconds. In a child of fork: None.
 
@@ -534,6 +593,59 @@ cdef dict one(gilcmp_one *thread):
         "run_delay": thread.delay - thread.first_delay if told else None,
         "system": thread.system - thread.first_system if told and thread.first_system >= 0 else None,
     }
+
+
+cdef void ring_alarm(void *argument) noexcept:
+    """What the alarm's thread calls, with the lock held."""
+    alarm = <Alarm> argument
+    function, alarm.function = alarm.function, None
+    if function is not None:
+        try:
+            function()
+        except BaseException:
+            sys.unraisablehook(_unraisable(sys.exception(), function))
+    Py_DECREF(alarm)  # it was kept for this call
+
+
+class _unraisable:
+    """What `sys.unraisablehook` wants to know."""
+
+    def __init__(self, error, function):
+        self.exc_type, self.exc_value, self.exc_traceback = type(error), error, error.__traceback__
+        self.err_msg, self.object = "Exception ignored in an alarm of gilcmp's", function
+
+
+cdef class Alarm:
+    """Calls a function after so many seconds, in a thread of its own; in a child of fork, never.
+
+    Parameters
+    ----------
+    seconds : float
+        When, from now on.
+    function : callable
+        What to call.
+    """
+
+    cdef gilcmp_alarm *alarm
+    cdef object function
+    cdef object __weakref__
+
+    def __cinit__(self, seconds, function):
+        cdef int64_t after = nanoseconds("seconds", seconds)
+        self.function = function
+        Py_INCREF(self)  # until it has rung, or is cancelled
+        self.alarm = gilcmp_alarm_start(after, ring_alarm, <void *> self)
+        if self.alarm == NULL:
+            Py_DECREF(self)
+            raise MemoryError("no memory, or no thread, for the alarm")
+
+    def __dealloc__(self):
+        if self.alarm != NULL:
+            gilcmp_alarm_free(self.alarm)
+
+    def cancel(self):
+        """Do not call it any more; a call that is under way goes on."""
+        self.function = None
 
 
 cdef bytes ring(char *items, size_t size, int64_t n, int64_t capacity):

@@ -399,14 +399,19 @@ gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace
     return NULL;
 }
 
-void gilcmp_recorder_finish(gilcmp_recorder *recorder)
+int64_t gilcmp_recorder_hand_overs(const gilcmp_recorder *recorder)
 {
     const volatile unsigned long *hand_overs = recorder->places.hand_overs;
+    return hand_overs == NULL ? -1 : (int64_t)(*hand_overs - recorder->counted);
+}
+
+void gilcmp_recorder_finish(gilcmp_recorder *recorder)
+{
     const int64_t stopped_at = recorder->watcher.stopped_at;
     if (recorder->began == 0) /* stopped before it could begin */
         recorder->began = recorder->then = recorder->armed_at;
     recorder->ended = stopped_at > recorder->then ? stopped_at : recorder->then;
-    recorder->hand_overs = hand_overs == NULL ? -1 : (int64_t)(*hand_overs - recorder->counted);
+    recorder->hand_overs = gilcmp_recorder_hand_overs(recorder);
     for (int64_t index = 0; index < recorder->n_threads; index++) {
         gilcmp_thread *thread = &recorder->threads[index];
         if (!thread->ended)

@@ -80,6 +80,8 @@ typedef struct {
 
 /* pace: nanoseconds between samples on average; 0: chosen to take 1.5 % of one CPU. NULL: no memory, or no thread. */
 gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity);
+/* How often the interpreter has handed its lock over since it began; -1: not told. */
+int64_t gilcmp_recorder_hand_overs(const gilcmp_recorder *recorder);
 /* When it is over: close what is still open in its figures. */
 void gilcmp_recorder_finish(gilcmp_recorder *recorder);
 void gilcmp_recorder_free(gilcmp_recorder *recorder);
