@@ -15,6 +15,7 @@ import sysconfig
 import textwrap
 import threading
 from collections import Counter, defaultdict, deque
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -336,7 +337,7 @@ def test_only_the_threads_that_count_are_added_up():
     [
         (GIL, "", None, "free-threaded build"),
         (OBJECT, "dict", None, "dict of its own"),
-        (OBJECT, "_thread.lock", "/lib/queue.py", "a queue of its own"),
+        (OBJECT, "_thread.lock", f"{LIBRARY}/queue.py", "a queue of its own"),
         (OBJECT, "_thread.lock", "/app/queue_of_mine.py", "hold it for less"),
         (OBJECT, "_hashlib.HASH", None, "hash object"),
         (OBJECT, "Registry", None, "one of its own"),
@@ -421,6 +422,26 @@ def test_copies_of_what_deepcopy_hands_back_or_refuses():
         copies.Copier().copy(file)
     with pytest.raises(copies.CannotCopy, match="more than"):
         copies.Copier().copy([float(i) for i in range(copies.MOST + 2)])
+
+
+def test_what_would_let_go_of_the_originals_is_not_copied():
+    class Holds:
+        def __del__(self):
+            pass
+
+    class Raises:
+        def __deepcopy__(self, _):
+            raise ZeroDivisionError
+
+    with pytest.raises(copies.CannotCopy, match="__del__"):
+        copies.Copier().copy([Holds()])
+    with pytest.raises(copies.CannotCopy, match="Raises"):
+        copies.Copier().copy(Raises())
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(copies.CannotCopy, match="RecursionError"):
+        copies.Copier().copy(deep)
 
 
 TOTALS = {"a": 0.5}
@@ -579,6 +600,29 @@ def test_the_sweep_is_made_where_it_is_asked_for(monkeypatch):
     assert "everything" in str(found)
 
 
+def test_what_a_copy_raises_ends_neither_the_sweep_nor_what_was_measured(monkeypatch):
+    monkeypatch.setattr(isolation, "SLICE", 1e-4)
+    kept = [0]
+    wanted = id(kept)
+
+    def work(items):
+        if id(items) != wanted:
+            raise LookupError("a copy")
+
+    found = isolation.isolate(work, (kept,), {}, 2, rounds=1)
+    assert any("copies of everything was left out: LookupError" in note for note in found.notes)
+    assert found.culprits == ()
+    monkeypatch.setattr(running, "sweep", lambda *_, **__: 1 / 0)
+    found = quick(lambda items: items.append(1), [], isolate=True)
+    assert any("no copies were tried: ZeroDivisionError" in note for note in found.notes)
+    assert found.speedup.n >= 1
+
+
+def test_a_partial_function_is_looked_into():
+    found = quick(partial(lambda items, value: items.append(value), [], value=1), threads=2)
+    assert found.speedup.n >= 1
+
+
 def test_the_sweep_is_for_losses_that_no_lock_explains(result):
     assert not running._asks_for_sweep(result)
     lost = evolve(result, gil=False, locks=(), speedup=Estimate(0.8, 0.7, 0.9, 9))
@@ -659,7 +703,7 @@ def test_pauses_copies_and_nothing_are_said(result):
     unexplained = evolve(result, locks=(), isolation=Isolation(slow, (none,), None, ()))
     assert "none of 1 shared things alone explains it" in " ".join(str(unexplained).split())
     nothing = evolve(result, locks=(), isolation=Isolation(Estimate(1.0, 0.9, 1.1, 7), (none,), None, ()))
-    assert "Copies for each thread change nothing" in str(nothing)
+    assert "Copies for each thread change nothing: 1 thing" in str(nothing)
     assert "No lock was seen that explains it." in str(evolve(result, locks=()))
     fine = evolve(result, locks=(), speedup=Estimate(1.98, 1.97, 1.99, 12))
     assert "No lock was seen to be contended." in str(fine)

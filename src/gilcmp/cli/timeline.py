@@ -156,17 +156,30 @@ class Keeper:
         if self._options.after is None:
             self._record()
         else:
-            self._later(self._options.after, self._record)
+            self._later(self._options.after, self._record_late)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         from gilcmp.watch import _gil
 
         self._alarms.append(_gil.Alarm(seconds, call))
 
+    def _record_late(self) -> None:
+        try:
+            self._record()
+        except (RuntimeError, MemoryError) as error:  # the program goes on
+            self.over = True
+            complain(f"{error}: nothing is recorded")
+
     def _record(self) -> None:
         recording = self._make()
         recording.__enter__()
-        self._recording = recording
+        with self._ending:
+            if not self.over:
+                self._recording = recording
+                recording = None
+        if recording is not None:  # the program has ended meanwhile
+            recording.__exit__()
+            return
         if self._options.length is not None:
             self._later(self._options.length, self._finish_part)
 
@@ -252,6 +265,7 @@ class Keeper:
     def _die(number: int) -> None:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+        os._exit(128 + number)  # the first process of a container gets no such signal
 
     def _asked(self, *_: Any) -> None:
         """Show what was seen until now, and go on."""
@@ -262,11 +276,13 @@ class Keeper:
         try:
             while self._wanted:  # it may come again meanwhile
                 self._wanted = 0
-                show(self._recording.so_far().overview(), stderr=True)
+                # it may have ended by now; and what is interrupted may be printing itself
+                with contextlib.suppress(RuntimeError, AttributeError, OSError):
+                    show(self._recording.so_far().overview(), stderr=True)
         finally:
             self._busy = False
-        if self._ended_by is not None:
-            self._terminated(self._ended_by, None)
+            if self._ended_by is not None:
+                self._terminated(self._ended_by, None)
 
 
 def _with_number(path: str, number: int) -> str:

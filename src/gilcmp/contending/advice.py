@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gilcmp.watch.waits import GIL, INTERPRETER, Line
+from gilcmp.watch.waits import GIL, INTERPRETER, LIBRARY, Line
 
 _BY_TYPE = {
     "list": "give each thread a list of its own and join them at the end, or return what each has made",
@@ -60,11 +60,11 @@ def advice_for(kind: int, name: str, inner: Line | None) -> str:
         return _BY_PART.get(name, "")
     if inner is not None:
         for ending, what in _BY_FILE.items():
-            if Path(inner.file).as_posix().endswith(f"/{ending}"):
+            if Path(inner.file) == Path(LIBRARY, ending):
                 return what
     if name in _BY_TYPE:
         return _BY_TYPE[name]
-    if "HASH" in name.upper() and "hash" in name.lower():
+    if name.startswith(("_hashlib.", "_sha", "_md5.", "_blake2.")):
         return "make a hash object for each thread"
     return "give each thread one of its own: a local variable, threading.local, or an argument"
 

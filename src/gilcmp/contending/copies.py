@@ -44,7 +44,12 @@ class Copier:
             return self._made[id(value)][1]
         if len(self._made) > MOST:
             raise CannotCopy(f"it holds more than {MOST:,} objects")
-        made = self._new(value)
+        try:
+            made = self._new(value)
+        except CannotCopy:
+            raise
+        except Exception as error:  # of a class of the program's, or too deep
+            raise CannotCopy(f"{type(value).__name__}: {type(error).__name__}: {error}") from None
         self._made[id(value)] = (value, made)
         return made
 
@@ -71,6 +76,8 @@ class Copier:
             )
         if isinstance(value, logging.Logger):
             return self._logger(value)
+        if hasattr(kind, "__del__"):  # the copy would let go of what is the original's
+            raise CannotCopy(f"{kind.__name__}: it does something when it ends (__del__)")
         if _is_plain(kind):
             return self._instance(value)
         try:

@@ -11,6 +11,7 @@ thing finds several culprits; to isolate only one finds none where there are two
 from __future__ import annotations
 
 import importlib.util
+import math
 import random
 import sys
 import time
@@ -97,7 +98,11 @@ def _copyable(
             continue
         copied[key] = value
     call = private_call(func, args, kwargs, [key for key in things if key not in copied])
-    results = [call[0](*call[1], **call[2]), func(*args, **kwargs), func(*args, **kwargs)]
+    results = [func(*args, **kwargs), func(*args, **kwargs)]
+    try:
+        results.insert(0, call[0](*call[1], **call[2]))
+    except Exception:  # said where it is measured
+        return copied
     if _equal(results[1], results[2]) and not _equal(results[0], results[1]):
         notes.append(
             "copies for each thread change what the function returns: they show what is in the way, and are no remedy"
@@ -151,20 +156,34 @@ def _measured(
         try:
             calls[way] = crew.run([make] * threads)  # each thread makes its own: it owns what it has made
         except Exception as error:  # a module that cannot be imported twice, for instance
-            if way in ("shared", "private"):
+            if way == "shared":
                 raise
-            notes.append(f"{way if way == 'fresh' else ' '.join(way)} was left out: {type(error).__name__}: {error}")
+            notes.append(_left_out(way, error))
     costs: dict[Any, list[float]] = {way: [] for way in calls}
     for number in range(rounds):
         if tell is not None:
             tell("copies for each thread", number / rounds)
         for way in random.sample(list(calls), len(calls)):
-            spent = crew.run([partial(call_for, *call, SLICE) for call in calls[way]])
+            try:
+                spent = crew.run([partial(call_for, *call, SLICE) for call in calls[way]])
+            except Exception as error:  # a copy that does not do what the original does
+                if way == "shared":
+                    raise
+                notes.append(_left_out(way, error))
+                del calls[way], costs[way]
+                continue
             costs[way].append(sum(seconds for seconds, _ in spent) / sum(n for _, n in spent))
     return costs
 
 
+def _left_out(way: Any, error: Exception) -> str:
+    name = {"fresh": "a fresh import", "private": "copies of everything"}.get(way) or " ".join(way)
+    return f"{name} was left out: {type(error).__name__}: {error}"
+
+
 def _concluded(things: Mapping[tuple[str, str], Any], costs: Mapping[Any, list[float]], notes: list[str]) -> Isolation:
+    if "private" not in costs:  # there is nothing to compare with
+        return Isolation(Estimate(math.nan, math.nan, math.nan, 0), (), None, tuple(notes))
     private = costs["private"]
     found = []
     for key, cost in costs.items():

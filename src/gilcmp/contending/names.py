@@ -113,7 +113,7 @@ def _attributes(value: Any) -> Iterator[tuple[str, Any]]:
         for name, part in list(own.items())[:ELEMENTS]:
             yield f".{name}", part
     for kind in type(value).__mro__:
-        for name, slot in vars(kind).items():
+        for name, slot in list(vars(kind).items()):
             if isinstance(slot, types.MemberDescriptorType):
                 try:
                     yield f".{name}", slot.__get__(value)

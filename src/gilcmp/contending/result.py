@@ -288,7 +288,7 @@ def _blame(found: Contention, lock: ContendedLock) -> str:
     share = f"at least {words.percent(lock.share)} of the threads' time"
     if not math.isnan(found.lost) and found.lost >= 0.1:
         share = f"at least {words.percent(min(1.0, lock.share / found.lost))} of the lost time"
-    what = lock.type if lock.type in ("the GIL", UNKNOWN) else f"the lock of {lock.what}"
+    what = f"the lock of {lock.what}" if lock.address else lock.type
     if lock.type in LOCKS:  # it protects something else
         what = f"{lock.what.replace(lock.type, LOCKS[lock.type])}"
     who = f" that {words.counted(lock.threads, 'thread')} want" if lock.threads > 1 else ""
@@ -316,7 +316,7 @@ def _isolated(found: Contention) -> list[str]:
         f"({thing.type}). Instead: {thing.advice}."
         for thing in isolation.culprits[:3]
     ]
-    if not said and isolation.fresh is not None and isolation.fresh.low > 1.1:
+    if not said and isolation.fresh is not None and isolation.fresh.low > 1.1 and not isolation.shared.low > 1.1:
         said.append(
             f"With a fresh import of its module in each thread a call takes {words.estimate(isolation.fresh)} times "
             "less: something that the module holds and the function does not name is shared."
@@ -328,8 +328,8 @@ def _isolated(found: Contention) -> list[str]:
         )
     if not said and isolation.things:
         said.append(
-            f"Copies for each thread change nothing: none of the {len(isolation.things)} things that the function "
-            "names is in the way by being shared."
+            f"Copies for each thread change nothing: {words.counted(len(isolation.things), 'thing')} that the "
+            "function names, none in the way by being shared."
         )
     return said
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import sys
 import sysconfig
@@ -105,15 +107,21 @@ def contention(
         raise TypeError(f"isolate must be True, False or None, got {type(isolate).__name__}")
     seconds = duration("budget", budget, 0.1, 3600)
     n = max(2, math.ceil(usable_cpus())) if threads is None else integer("threads", threads, 2, 256)
-    called = func.function if isinstance(func, Statement) else func
+    name = func.text if isinstance(func, Statement) else name_of(func)
+    called: Any = func.function if isinstance(func, Statement) else func
+    while isinstance(called, functools.partial):
+        called, args, kwargs = called.func, (*called.args, *args), {**called.keywords, **kwargs}
     # before the first call: a list that all append to is soon too long to be copied
     template = None if isolate is False else template_of(called, args, kwargs)
-    found = _measured(func, called, args, kwargs, n, seconds, pace, progress)
+    found = _measured(name, called, args, kwargs, n, seconds, pace, progress)
     if template is not None and (isolate or _asks_for_sweep(found)):
         from attrs import evolve
 
         renewed = func if isinstance(func, Statement) else None
-        isolation = sweep(*template, n, tell=progress, renewed=renewed)
+        try:
+            isolation = sweep(*template, n, tell=progress, renewed=renewed)
+        except Exception as error:  # what was measured until then is kept
+            return evolve(found, notes=(*found.notes, f"no copies were tried: {type(error).__name__}: {error}"))
         notes = tuple(dict.fromkeys([*found.notes, *isolation.notes]))
         found = evolve(found, isolation=isolation, notes=notes)
     return found
@@ -125,19 +133,21 @@ def _asks_for_sweep(found: Contention) -> bool:
 
 
 def _measured(
-    func: Any, called: Any, args: Any, kwargs: Any, threads: int, budget: float, pace: float, progress: Any
+    name: str, called: Any, args: Any, kwargs: Any, threads: int, budget: float, pace: float, progress: Any
 ) -> Contention:
     """Call it in one and in all threads, in turns, and look at the latter."""
     alone: list[float] = []
     together: list[float] = []
     crew = Crew(threads, pinned=PLACES and threads <= usable_cpus())
-    with crew:
+    # who works alone is none of them: their clocks are those of the time that is watched
+    with crew, Crew(1, pinned=False) as single:
         began = time.perf_counter()
         first = crew.run([partial(_work, called, (*args,), dict(kwargs), 0.0)])[0]
         length = min(SLICE, budget / 12)
         rounds = max(1, int(budget / (2 * max(length, first[0]))))
         watcher = _gil.Contention(pace, LIBRARY.encode(), without_caller=True)
         watcher.count(False)
+        watcher.watch_only(crew.native_ids)
         try:
             for number in range(rounds):
                 if number and time.perf_counter() - began > 1.5 * budget:
@@ -148,7 +158,7 @@ def _measured(
                     n = threads if side == "all" else 1
                     jobs = [partial(_work, called, (*args,), dict(kwargs), length / 2)] * n
                     counting = partial(watcher.count, True) if side == "all" else None
-                    found = crew.run(jobs, counting)
+                    found = (crew if side == "all" else single).run(jobs, counting)
                     watcher.count(False)
                     rate = sum(calls / seconds for seconds, calls in found)
                     (together if side == "all" else alone).append(rate)
@@ -161,7 +171,7 @@ def _measured(
         [sum(both) / sum(single) for both, single in zip(_pairs(together), _pairs(alone), strict=True)]
     )
     roots = roots_of(called, args, kwargs)
-    return _concluded(func.text if isinstance(func, Statement) else name_of(func), seen, threads, speedup, roots)
+    return _concluded(name, seen, threads, speedup, roots)
 
 
 def _pairs(values: Sequence[float]) -> list[tuple[float, float]]:
@@ -238,8 +248,8 @@ def _roots_of_block(frame: FrameType | None, seen: Seen) -> dict[str, Any]:
     """Return where the names of objects are looked for: the block's function, and the modules of the lines seen."""
     roots: dict[str, Any] = {}
     if frame is not None and not frame.f_code.co_filename.startswith(OURS):
-        roots |= {name: value for name, value in frame.f_locals.items() if not name.startswith("__")}
-        roots |= {name: value for name, value in frame.f_globals.items() if not name.startswith("__")}
+        roots |= {name: value for name, value in list(frame.f_locals.items()) if not name.startswith("__")}
+        roots |= {name: value for name, value in list(frame.f_globals.items()) if not name.startswith("__")}
     files = {wait.line.file for wait in seen.waits if wait.line is not None}
     for module_name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) in files and module is not None:
@@ -300,7 +310,9 @@ def _locks(seen: Seen, total: float, roots: Mapping[str, Any]) -> list[Contended
     for wait in seen.waits:
         line = wait.line
         groups.setdefault((wait.kind, wait.type, line and (line.file, line.line, line.function)), []).append(wait)
-    named = find_names({wait.object for wait in seen.waits if wait.object}, roots)
+    named: dict[int, tuple[str, Any]] = {}
+    with contextlib.suppress(Exception):  # it goes through objects of the program's, which may raise anything
+        named = find_names({wait.object for wait in seen.waits if wait.object}, roots)
     locks = [_lock(waits, total, named) for waits in groups.values()]
     return sorted((lock for lock in locks if lock.share > 0), key=lambda lock: -lock.share)
 

@@ -28,7 +28,8 @@ CLAIM = Claim(
     seconds=1.5,
     why="The references to functions, classes and modules are counted later (deferred reference counting, PEP"
     " 703), so that threads do not meet there.",
-    unsaid="It does not follow for the arguments: an object that all threads pass on is counted by all of them.",
+    unsaid="It does not follow for nested functions, which are counted like other objects, nor for the "
+    "arguments: an object that all threads pass on is counted by all of them.",
     code="""import sys, threading, time
 
 def made():

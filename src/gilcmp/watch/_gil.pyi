@@ -1,6 +1,6 @@
 """Types of the native part of the probe; what it does is documented in `_gil.pyx`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, type_check_only
 
 _T = TypeVar("_T")
@@ -150,6 +150,7 @@ class SeenContention(TypedDict):
 
 class Contention:
     def __init__(self, pace: float, library: bytes, without_caller: bool = False) -> None: ...
+    def watch_only(self, numbers: Iterable[int]) -> None: ...
     def count(self, counting: bool) -> None: ...
     def stop(self) -> SeenContention | None: ...
 

@@ -120,6 +120,7 @@ cdef extern from "parking.h":
 cdef extern from "contention.h":
     enum: GILCMP_DOINGS
     enum: GILCMP_PLACES
+    enum: GILCMP_ONLY
     ctypedef struct gilcmp_place:
         uintptr_t lock
         int32_t doing
@@ -140,6 +141,7 @@ cdef extern from "contention.h":
         gilcmp_place *places
         gilcmp_functions functions
     gilcmp_contention *gilcmp_contention_start(const gilcmp_places *places, int64_t pace, const char *library, uint64_t ignored)
+    void gilcmp_contention_only(gilcmp_contention *contention, const uint64_t *numbers, int n)
     void gilcmp_contention_count(gilcmp_contention *contention, int counting)
     void gilcmp_contention_free(gilcmp_contention *contention)
 
@@ -528,6 +530,15 @@ cdef class Contention:
     def __dealloc__(self):
         if self.contention != NULL:
             gilcmp_contention_free(self.contention)
+
+    def watch_only(self, numbers):
+        """Look only at the threads with these numbers of the system's; before anything is counted."""
+        cdef uint64_t[GILCMP_ONLY] wanted
+        cdef int n = 0
+        for number in list(numbers)[:GILCMP_ONLY]:
+            wanted[n] = number
+            n += 1
+        gilcmp_contention_only(self.contention, wanted, n)
 
     def count(self, counting):
         """Count what is seen from now on, or no longer."""

@@ -300,6 +300,16 @@ static void look_at_world(gilcmp_contention *contention, int64_t now, int64_t pa
         }
 }
 
+static int is_wanted(const gilcmp_contention *contention, const gilcmp_one *thread)
+{
+    if (thread->native == 0 || thread->ident == contention->ignored)
+        return 0;
+    for (int i = 0; i < contention->n_only; i++)
+        if (contention->only[i] == thread->native)
+            return 1;
+    return contention->n_only == 0;
+}
+
 static void look_once(gilcmp_contention *contention, int64_t now)
 {
     const int64_t passed = now - contention->then;
@@ -327,7 +337,7 @@ static void look_once(gilcmp_contention *contention, int64_t now)
     for (int index = 0; index < contention->n_threads; index++) {
         gilcmp_one *thread = &contention->threads[index];
         const gilcmp_parked *parked = NULL;
-        if (thread->now == NOBODY || thread->native == 0 || thread->ident == contention->ignored)
+        if (thread->now == NOBODY || !is_wanted(contention, thread))
             continue;
         for (int i = 0; i < n; i++)
             if (whose[i] == index)
@@ -401,6 +411,12 @@ gilcmp_contention *gilcmp_contention_start(const gilcmp_places *places, int64_t 
         return contention;
     gilcmp_contention_free(contention);
     return NULL;
+}
+
+void gilcmp_contention_only(gilcmp_contention *contention, const uint64_t *numbers, int n)
+{
+    contention->n_only = n < GILCMP_ONLY ? n : GILCMP_ONLY;
+    memcpy(contention->only, numbers, (size_t)contention->n_only * sizeof(numbers[0]));
 }
 
 void gilcmp_contention_count(gilcmp_contention *contention, int counting)

@@ -33,6 +33,7 @@ typedef struct {
 } gilcmp_place;
 
 #define GILCMP_PLACES 4096
+#define GILCMP_ONLY 256
 #define GILCMP_WATCHED 1024 /* threads that are watched at once; any further ones are not seen */
 
 typedef struct {
@@ -67,12 +68,16 @@ typedef struct {
     PyThreadState *copies;
     int64_t pace, then, walked, read, pause_began;
     uint64_t ignored;
+    uint64_t only[GILCMP_ONLY]; /* the system's numbers of the threads that are looked at; none: all */
+    int n_only;
     int counting, turn;
 } gilcmp_contention;
 
 /* pace: nanoseconds between looks on average; `library`: the standard library's folder; `ignored`: the identity of a thread
  * that is not looked at, or 0. NULL: no memory, or no thread. */
 gilcmp_contention *gilcmp_contention_start(const gilcmp_places *places, int64_t pace, const char *library, uint64_t ignored);
+/* Look at these threads only, by the system's numbers. To be called before anything is counted. */
+void gilcmp_contention_only(gilcmp_contention *contention, const uint64_t *numbers, int n);
 /* Count from now on, or no longer. */
 void gilcmp_contention_count(gilcmp_contention *contention, int counting);
 void gilcmp_contention_free(gilcmp_contention *contention);

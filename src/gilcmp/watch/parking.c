@@ -28,8 +28,8 @@
 #define BUCKETS 257
 #define MOST_IN_BUCKET 1000
 #define FAIR 1000000        /* nanoseconds after which a waiter is given the lock (Python/lock.c) */
-#define PAGE ((uintptr_t)4096) /* or a part of one */
-#define NEAR 8192           /* bytes of a stack within which a waiter's variables lie */
+#define PAGE_BYTES ((uintptr_t)4096) /* or a part of one */
+#define NEARBY 8192           /* bytes of a stack within which a waiter's variables lie */
 #define SEARCHED 768        /* bytes below a critical section in which its lock is looked for */
 #define BELOW_LOOP 2560     /* bytes below the interpreter's loop in which a lock that is spun on is looked for */
 #define YIELDS 40           /* of a thread before it sleeps (Python/lock.c) */
@@ -85,7 +85,7 @@ int gilcmp_read_parked(const gilcmp_parking *parking, gilcmp_parked *found, int 
             gilcmp_parked parked = {at, entry.addr, 0};
             const uintptr_t argument = (uintptr_t)entry.park_arg;
             mutex_waiter mutex;
-            if (argument > at - NEAR && argument < at + NEAR && gilcmp_safe_read(&mutex, entry.park_arg, sizeof(mutex))
+            if (argument > at - NEARBY && argument < at + NEARBY && gilcmp_safe_read(&mutex, entry.park_arg, sizeof(mutex))
                 && (mutex.handed_off == 0 || mutex.handed_off == 1))
                 parked.since = gilcmp_wait_began(mutex.fair_at, now);
             found[n++] = parked;
@@ -122,11 +122,11 @@ static void sleep_for_lock(void *nothing)
  * sleeper was found on the stack. */
 static uintptr_t follow(uintptr_t lock, uintptr_t stack)
 {
-    uintptr_t words[NEAR / sizeof(uintptr_t)];
+    uintptr_t words[NEARBY / sizeof(uintptr_t)];
     const uintptr_t from = (stack & ~(uintptr_t)7) - sizeof(words);
     if (!gilcmp_safe_read(words, (const void *)from, sizeof(words)))
         return 0;
-    for (size_t i = 1; i + sizeof(waiter) / sizeof(uintptr_t) < NEAR / sizeof(uintptr_t); i++) {
+    for (size_t i = 1; i + sizeof(waiter) / sizeof(uintptr_t) < NEARBY / sizeof(uintptr_t); i++) {
         if (words[i] != lock)
             continue;
         waiter entry;
@@ -276,7 +276,7 @@ int gilcmp_read_type(uintptr_t object, char *name, size_t size, Py_ssize_t *basi
     size_t length = 0, got = 0;
     while (got < size - 1 && length == got) {
         const uintptr_t from = (uintptr_t)type.tp_name + got;
-        const size_t page = PAGE - from % PAGE, part = page < size - 1 - got ? page : size - 1 - got;
+        const size_t page = PAGE_BYTES - from % PAGE_BYTES, part = page < size - 1 - got ? page : size - 1 - got;
         if (!gilcmp_safe_read(name + got, (const void *)from, part))
             break;
         got += part;

@@ -15,7 +15,7 @@ class ThreadNames:
     def __init__(self) -> None:
         # native id -> when it was noted, the name then, and the thread: it may be given its name later
         self._noted: dict[int, list[tuple[int, str, weakref.ref[threading.Thread]]]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come in between
 
     def start(self) -> None:
         """Note the live threads, and listen."""

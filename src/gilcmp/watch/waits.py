@@ -22,7 +22,7 @@ OURS = str(Path(__file__).parent.parent)
 IDLE = {
     ("threading.py", "Condition.wait"), ("threading.py", "Thread.join"),
     ("threading.py", "Thread._wait_for_tstate_lock"),
-    ("threading.py", "_shutdown"), ("thread.py", "_worker"), ("thread.py", "_WorkItem"),
+    ("threading.py", "_shutdown"), ("thread.py", "_worker"),
 }  # fmt: skip
 
 
