@@ -119,7 +119,7 @@ def test_a_shared_list_is_named_with_its_line_and_who_had_it():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="before 3.14 its sleepers are not in the table")
-@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock], ids=["Lock", "RLock"])
 def test_a_lock_is_named_with_its_line(make):
     lock = make()
 
