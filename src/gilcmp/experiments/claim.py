@@ -110,6 +110,11 @@ class Conditions:
         if self.cpus < 2:
             raise CannotTest(f"it needs 2 CPUs, and this process may use {self.cpus:g}")
 
+    def need_no_gil(self) -> None:
+        """Give up where there is a GIL: what is said is about builds without."""
+        if self.gil:
+            raise CannotTest("it is about free-threaded builds: name one by --python PATH")
+
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Give up after a block in which other programs kept many of the CPUs busy: it has no rounds to choose from."""

@@ -16,8 +16,7 @@ print(json.dumps([before, sys._is_gil_enabled()]))
 
 
 def _run(conditions: Conditions) -> Outcome:
-    if conditions.gil:
-        raise CannotTest("it is about free-threaded builds: name one by --python PATH")
+    conditions.need_no_gil()
     try:
         before, after = ask("-c", PROGRAM, timeout=60)
     except ChildError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gilcmp.experiments.claim import Claim, Conditions, Outcome
-from gilcmp.experiments.sharing import runs_in_parallel
+from gilcmp.experiments.sharing import COMPARED, runs_in_parallel
 
 SOURCE = """\
 import threading
@@ -40,19 +40,7 @@ def made():
         for i in range(1000 * n):
             found[me, i & 7] = i
     return work
-
-def seconds(works):
-    threads = [threading.Thread(target=work, args=(300,)) for work in works]
-    began = time.perf_counter()
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
-    return time.perf_counter() - began
-
-gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-print("Python", sys.version.split()[0], "GIL on:", gil)
-one, other = made(), made()
-print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
-print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
-""",
+"""
+    + COMPARED,
     free_threaded=True,
 )

@@ -11,13 +11,29 @@ from attrs import frozen
 
 from gilcmp.base.calls import execute
 from gilcmp.contending.crew import Crew, call_for
-from gilcmp.experiments.claim import CONFIRMED, REFUTED, CannotTest, Conditions, Figure, Outcome, Unclear, above
+from gilcmp.experiments.claim import CONFIRMED, REFUTED, Conditions, Figure, Outcome, Unclear, above
 from gilcmp.judge.estimate import Estimate, median_in_time
 from gilcmp.judge.verdict import Verdict
 
 SLICE = 0.02  # seconds that all threads work at once
 FEWEST = 9  # rounds
 FREE = 1.15  # times as slow as with nothing shared, up to which sharing costs nothing to speak of
+
+# The end of each claim's script, which has made `made`.
+COMPARED = """
+def seconds(works):
+    threads = [threading.Thread(target=work, args=(300,)) for work in works]
+    began = time.perf_counter()
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return time.perf_counter() - began
+
+gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+print("Python", sys.version.split()[0], "GIL on:", gil)
+one, other = made(), made()
+print(f"each its own: {2 * seconds([one]) / seconds([one, other]):.2f} times the work of one thread")
+print(f"shared:       {2 * seconds([one]) / seconds([one, one]):.2f} times")
+"""
 
 
 @frozen
@@ -39,8 +55,7 @@ def measure(source: str, conditions: Conditions) -> Shared:
     Unclear
         Where threads that share nothing do not run in parallel either: the machine is busy.
     """
-    if conditions.gil:
-        raise CannotTest("it is about free-threaded builds: name one by --python PATH")
+    conditions.need_no_gil()
     conditions.need_two_cpus()
     costs: dict[str, list[float]] = {"together": [], "apart": [], "alone": []}
     with conditions.undisturbed(), Crew(2, pinned=True) as crew:

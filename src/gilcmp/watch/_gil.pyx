@@ -82,7 +82,7 @@ cdef extern from "recorder.h":
     ctypedef struct gilcmp_recorder:
         gilcmp_watcher watcher
         int64_t then
-        int64_t began, ended, looks, unseen, free_, watched, hand_overs, hand_overs_seen
+        int64_t began, ended, looks, unseen, free_, watched, hand_overs_seen
         int64_t n_threads, n_spans, n_clocks, span_capacity, clock_capacity
         int tells_states, tells_waits
         gilcmp_thread *threads
@@ -411,6 +411,7 @@ cdef class Recorder:
 
     cdef dict _figures(self, gilcmp_recorder *seen):
         cdef gilcmp_thread *thread
+        cdef int64_t hand_overs = gilcmp_recorder_hand_overs(seen)
         threads = []
         for index in range(seen.n_threads):
             thread = &seen.threads[index]
@@ -436,7 +437,7 @@ cdef class Recorder:
             "unseen": seen.unseen,
             "free": seen.free_,
             "watched": seen.watched,
-            "hand_overs": None if gilcmp_recorder_hand_overs(seen) < 0 else gilcmp_recorder_hand_overs(seen),
+            "hand_overs": None if hand_overs < 0 else hand_overs,
             "hand_overs_seen": seen.hand_overs_seen,
             "tells_states": bool(seen.tells_states),
             "tells_waits": bool(seen.tells_waits),
@@ -453,37 +454,11 @@ cdef class Recorder:
         ``spans`` and ``clocks`` are bytes: `gilcmp_span` and `gilcmp_clock` of `recorder.h`, the oldest first.
         """
         cdef gilcmp_recorder *seen = self.recorder
-        cdef gilcmp_thread *thread
         if in_parent("recorder", &seen.watcher):
             return None
         gilcmp_recorder_finish(seen)
-        threads = []
-        for index in range(seen.n_threads):
-            thread = &seen.threads[index]
-            threads.append({
-                "id": thread.id,
-                "ident": thread.ident,
-                "native_id": thread.native,
-                "began": thread.began,
-                "ended": thread.ended,
-                "spent": [thread.spent[state] for state in range(GILCMP_STATES)],
-                "longest_hold": thread.longest_hold,
-                "holds": thread.holds,
-                "cpu": thread.cpu - thread.first_cpu if thread.cpu >= 0 else None,
-                "run_delay": thread.delay - thread.first_delay if thread.delay >= 0 else None,
-            })
-        return {
-            "began": seen.began,
+        return self._figures(seen) | {
             "ended": seen.ended,
-            "looks": seen.looks,
-            "unseen": seen.unseen,
-            "free": seen.free_,
-            "watched": seen.watched,
-            "hand_overs": None if seen.hand_overs < 0 else seen.hand_overs,
-            "hand_overs_seen": seen.hand_overs_seen,
-            "tells_states": bool(seen.tells_states),
-            "tells_waits": bool(seen.tells_waits),
-            "threads": threads,
             "spans": ring(<char *> seen.spans, sizeof(gilcmp_span), seen.n_spans, seen.span_capacity),
             "n_spans": seen.n_spans,
             "clocks": ring(<char *> seen.clocks, sizeof(gilcmp_clock), seen.n_clocks, seen.clock_capacity),

@@ -51,9 +51,7 @@ static int is_native(const frame *seen)
 /* The code object of a frame. */
 static uintptr_t code_of(const frame *seen)
 {
-#if PY_VERSION_HEX < 0x030C0000
-    return (uintptr_t)seen->f_code;
-#elif PY_VERSION_HEX < 0x030D0000
+#if PY_VERSION_HEX < 0x030D0000
     return (uintptr_t)seen->f_code;
 #else
     uintptr_t tagged; /* a pointer, or one in a struct, with flags in its low bits */

@@ -411,11 +411,12 @@ void gilcmp_recorder_finish(gilcmp_recorder *recorder)
     if (recorder->began == 0) /* stopped before it could begin */
         recorder->began = recorder->then = recorder->armed_at;
     recorder->ended = stopped_at > recorder->then ? stopped_at : recorder->then;
-    recorder->hand_overs = gilcmp_recorder_hand_overs(recorder);
     for (int64_t index = 0; index < recorder->n_threads; index++) {
         gilcmp_thread *thread = &recorder->threads[index];
-        if (!thread->ended)
+        if (!thread->ended) {
             put_span(recorder, (int32_t)index, thread->now, thread->since, recorder->then);
+            thread->since = recorder->then;
+        }
     }
     if (recorder->ended - recorder->then > 5 * recorder->current_pace + 2 * MILLISECOND) /* it was paused to the end */
         recorder->unseen += recorder->ended - recorder->then;

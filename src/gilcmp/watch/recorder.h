@@ -53,7 +53,6 @@ typedef struct {
     int64_t began, ended;
     int64_t looks, unseen;          /* looks taken; nanoseconds in which the recorder itself had no core */
     int64_t free_, watched;         /* time in which no thread held the lock, and all time; unseen time excluded */
-    int64_t hand_overs;             /* from thread to thread: the interpreter's own count, or -1 */
     int64_t hand_overs_seen;
     int64_t n_threads, n_spans, n_clocks; /* all there were; the newest `capacity` are kept */
     int tells_states;               /* whether this system reports which threads run or are blocked */
