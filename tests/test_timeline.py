@@ -557,12 +557,16 @@ def test_a_program_may_change_its_folder_and_close_all_files(tmp_path):
 # ---- a service -------------------------------------------------------------------------------------------------------
 
 SERVICE = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
+ready = threading.Event()
 def work():
     while True:
         sum(range(1000))
+        if time.thread_time() > 0.05:  # by then it has been seen
+            ready.set()
 threading.Thread(target=work, daemon=True, name="worker").start()
 {first}
+while not ready.wait(0.05): pass
 print("up", flush=True)
 wait = threading.Event().wait
 {then}
