@@ -141,6 +141,7 @@ class Keeper:
         self._busy = False  # the main thread is saving or showing
         self._wanted = 0
         self._ended_by: int | None = None
+        self._handlers: dict[str, Any] = {"SIGTERM": self._terminated, "SIGUSR1": self._asked}
         self.over = False
         self.interrupted = False
 
@@ -148,11 +149,8 @@ class Keeper:
         """Begin to record, now or later, and see to it that forks and signals are noticed."""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_in_child)
-        for number, handler in (("SIGTERM", self._terminated), ("SIGUSR1", self._asked)):
-            wanted = getattr(signal, number, None)
-            if wanted is not None and signal.getsignal(wanted) == signal.SIG_DFL:
-                with contextlib.suppress(ValueError, OSError):  # not in the main thread
-                    signal.signal(wanted, handler)
+        for name, handler in self._handlers.items():
+            _replace_handler(name, signal.SIG_DFL, handler)
         if self._options.after is None:
             self._record()
         else:
@@ -188,11 +186,8 @@ class Keeper:
 
         So is what SIGTERM does to it: a pool ends its workers by it, and one that is in native code must die at once.
         """
-        for number, handler in (("SIGTERM", self._terminated), ("SIGUSR1", self._asked)):
-            wanted = getattr(signal, number, None)
-            if wanted is not None and signal.getsignal(wanted) == handler:
-                with contextlib.suppress(ValueError, OSError):  # not in the main thread
-                    signal.signal(wanted, signal.SIG_DFL)
+        for name, handler in self._handlers.items():
+            _replace_handler(name, handler, signal.SIG_DFL)
         if self.over or not self._options.outputs:
             self.over = True
             return
@@ -283,6 +278,14 @@ class Keeper:
             self._busy = False
             if self._ended_by is not None:
                 self._terminated(self._ended_by, None)
+
+
+def _replace_handler(name: str, old: Any, new: Any) -> None:
+    """Set a signal's handler if it is what it should be; Windows does not have all signals."""
+    number = getattr(signal, name, None)
+    if number is not None and signal.getsignal(number) == old:
+        with contextlib.suppress(ValueError, OSError):  # not in the main thread
+            signal.signal(number, new)
 
 
 def _with_number(path: str, number: int) -> str:

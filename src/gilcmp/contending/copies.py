@@ -159,11 +159,8 @@ _SIMPLE: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def globals_of(func: types.FunctionType) -> dict[str, tuple[str, Any]]:
-    """Return the globals that a function and the functions of its module that it calls name, and can be copied.
-
-    By name: where it is named, and the value.
-    """
+def globals_of(func: types.FunctionType) -> dict[str, Any]:
+    """Return the globals that a function and those of its module that it calls name, and can be copied, by name."""
     found: dict[str, Any] = {}
     queue, seen = [func], {func}
     while queue:
@@ -178,7 +175,7 @@ def globals_of(func: types.FunctionType) -> dict[str, tuple[str, Any]]:
                     queue.append(value)
             elif _is_data(value):
                 found.setdefault(name, value)
-    return {name: ("global", value) for name, value in found.items()}
+    return found
 
 
 def _is_data(value: Any) -> bool:
@@ -224,8 +221,8 @@ def things_of(func: Callable[..., Any], args: Collection[Any], kwargs: Mapping[s
         place = first + number
         if _is_data(value) and place >= len(args) and 0 <= place < len(names) and names[place] not in kwargs:
             found["default", names[place]] = value
-    for name, (kind, value) in globals_of(plain).items():
-        found[kind, name] = value
+    for name, value in globals_of(plain).items():
+        found["global", name] = value
     return found
 
 
@@ -264,8 +261,8 @@ def private_call(
 
 def _rebuilt(func: types.FunctionType, own: Callable[[str, str, Any], Any]) -> types.FunctionType:
     fresh = dict(func.__globals__)
-    for name, (kind, value) in globals_of(func).items():
-        fresh[name] = own(kind, name, value)
+    for name, value in globals_of(func).items():
+        fresh[name] = own("global", name, value)
     made: dict[types.FunctionType, types.FunctionType] = {}
 
     def remade(at: types.FunctionType) -> types.FunctionType:

@@ -13,6 +13,8 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from attrs import evolve
+
 from gilcmp.base.calls import Statement, name_of
 from gilcmp.base.checks import Duration, duration, integer
 from gilcmp.contending.advice import advice_for
@@ -115,8 +117,6 @@ def contention(
     template = None if isolate is False else template_of(called, args, kwargs)
     found = _measured(name, called, args, kwargs, n, seconds, pace, progress)
     if template is not None and (isolate or _asks_for_sweep(found)):
-        from attrs import evolve
-
         renewed = func if isinstance(func, Statement) else None
         try:
             isolation = sweep(*template, n, tell=progress, renewed=renewed)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 if TYPE_CHECKING:
     from gilcmp.watch._gil import SeenContention, SeenPlace, SeenThread
@@ -218,8 +218,6 @@ def _times(threads: Collection[SeenThread], idle: float) -> tuple[Times, float]:
 
 
 def _scaled(waits: Collection[Wait], running: float) -> Iterator[Wait]:
-    from attrs import evolve
-
     for wait in waits:
         yield evolve(wait, spinning=wait.spinning * running)
 
