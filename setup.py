@@ -94,7 +94,20 @@ class Sdist(sdist):
 # Likewise heap types in place of static ones, which all interpreters would share and each would take apart.
 STATE = [("CYTHON_USE_MODULE_STATE", "1"), ("CYTHON_USE_TYPE_SPECS", "1")]
 
-WATCHERS = ("lock", "watcher", "sampler", "recorder", "threads", "frames", "parking", "contention", "alarm")
+WATCHERS = (
+    "lock",
+    "watcher",
+    "sampler",
+    "recorder",
+    "threads",
+    "frames",
+    "parking",
+    "contention",
+    "alarm",
+    "lines",
+    "monitor",
+    "report",
+)
 
 setup(
     ext_modules=cythonize(

@@ -45,6 +45,7 @@ class Recording(TypedDict):
     tells_states: bool
     tells_waits: bool
     threads: list[ThreadRecord]
+    lines: list[tuple[int, tuple[str, int, str] | None, tuple[str, int, str] | None, int, int, int]]
     spans: bytes
     n_spans: int
     clocks: bytes
@@ -83,7 +84,7 @@ class Waiter:
     def stop(self) -> list[tuple[int, int, int, float]] | None: ...
 
 class Recorder:
-    def __init__(self, pace: float, capacity: int) -> None: ...
+    def __init__(self, pace: float, capacity: int, library: bytes = b"") -> None: ...
     def peek(self) -> Recording: ...
     def stop(self) -> Recording | None: ...
 
@@ -146,6 +147,7 @@ class SeenContention(TypedDict):
     tells_world: bool
     threads: list[SeenThread]
     places: list[SeenPlace]
+    # of each: file, name, first line, table of lines, and whether it sleeps to be told something
     functions: list[tuple[str, str, int, bytes, bool]]
 
 class Contention:
@@ -153,5 +155,86 @@ class Contention:
     def watch_only(self, numbers: Iterable[int]) -> None: ...
     def count(self, counting: bool) -> None: ...
     def stop(self) -> SeenContention | None: ...
+
+@type_check_only
+class MonitoredSums(TypedDict):
+    held: int
+    waited: int
+    asleep: int
+    cpu: int | None
+    run_delay: int | None
+
+@type_check_only
+class MonitoredThread(MonitoredSums):
+    id: int
+    ident: int
+    native_id: int
+
+@type_check_only
+class MonitoredHistogram(TypedDict):
+    n: int
+    total: int
+    buckets: list[int]
+
+@type_check_only
+class MonitoredEvent(TypedDict):
+    kind: int
+    began: int
+    ended: int
+    ident: int
+    native_id: int
+    inner: tuple[str, int, str] | None
+    outer: tuple[str, int, str] | None
+    no_core: int
+    waiting: int
+    reported: int
+
+@type_check_only
+class Monitored(TypedDict):
+    began: int
+    ended: int
+    looks: int
+    watched: int
+    unseen: int
+    held: int
+    waited: int
+    asleep: int
+    hand_overs: int
+    stopped: int
+    pauses: int
+    longest_pause: int
+    cpu: int
+    n_threads: int
+    reports: int
+    suppressed: int
+    failed: int
+    holds: MonitoredHistogram
+    waits: MonitoredHistogram
+    threads: list[MonitoredThread]
+    gone: MonitoredSums
+    lines: list[tuple[int, tuple[str, int, str] | None, tuple[str, int, str] | None, int, int, int]]
+    rest: tuple[int, int, int]
+    n_events: int
+    events: list[MonitoredEvent]
+    now: MonitoredEvent | None
+    tells_states: bool
+    tells_waits: bool
+    tells_locks: bool
+    tells_world: bool
+
+class Monitor:
+    def __init__(
+        self,
+        pace: float,
+        hold: float,
+        wait: float,
+        every: float,
+        file: int,
+        library: bytes,
+        call: Callable[[], object] | None = None,
+    ) -> None: ...
+    def read(self) -> Monitored: ...
+    def stop(self) -> None: ...
+    def abandon(self) -> None: ...
 
 def why_no_locks() -> str | None: ...

@@ -17,6 +17,12 @@ cdef extern from "pythread.h":
     PyThread_type_lock PyThread_allocate_lock()
     void PyThread_free_lock(PyThread_type_lock lock)
 
+cdef extern from "Python.h":
+    ctypedef struct PyInterpreterState:
+        pass
+    PyInterpreterState *PyInterpreterState_Get()
+    PyInterpreterState *PyInterpreterState_Main()
+
 cdef extern from "lock.h":
     ctypedef struct gilcmp_lock:
         pass
@@ -67,6 +73,34 @@ cdef extern from "sampler.h":
     gilcmp_waiter *gilcmp_waiter_start(int64_t pause, int64_t capacity)
     void gilcmp_waiter_free(gilcmp_waiter *waiter)
 
+cdef extern from "frames.h":
+    ctypedef struct gilcmp_site:
+        int32_t function, offset
+    ctypedef struct gilcmp_text:
+        char *text
+        int32_t size, kind
+    ctypedef struct gilcmp_function:
+        int32_t first_line, lines_size, is_idle
+        gilcmp_text file, name
+        char *lines
+    ctypedef struct gilcmp_functions:
+        gilcmp_function *list
+        int32_t n
+    const char *gilcmp_check_frames()
+
+cdef extern from "lines.h":
+    ctypedef struct gilcmp_where:
+        int32_t inner, inner_line, outer, outer_line
+    ctypedef struct gilcmp_line:
+        gilcmp_where where
+        int32_t thread
+        int64_t held, waited, looks
+    ctypedef struct gilcmp_lines:
+        gilcmp_functions functions
+        gilcmp_line *list
+        int32_t n
+        gilcmp_line rest
+
 cdef extern from "recorder.h":
     enum: GILCMP_STATES
     ctypedef struct gilcmp_span:
@@ -86,27 +120,13 @@ cdef extern from "recorder.h":
         int64_t n_threads, n_spans, n_clocks, span_capacity, clock_capacity
         int tells_states, tells_waits
         gilcmp_thread *threads
+        gilcmp_lines *lines
         gilcmp_span *spans
         gilcmp_clock *clocks
-    gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity)
+    gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity, const char *library)
     void gilcmp_recorder_finish(gilcmp_recorder *recorder)
     int64_t gilcmp_recorder_hand_overs(const gilcmp_recorder *recorder)
     void gilcmp_recorder_free(gilcmp_recorder *recorder)
-
-cdef extern from "frames.h":
-    ctypedef struct gilcmp_site:
-        int32_t function, offset
-    ctypedef struct gilcmp_text:
-        char *text
-        int32_t size, kind
-    ctypedef struct gilcmp_function:
-        int32_t first_line, is_library, lines_size
-        gilcmp_text file, name
-        char *lines
-    ctypedef struct gilcmp_functions:
-        gilcmp_function *list
-        int32_t n
-    const char *gilcmp_check_frames()
 
 cdef extern from "parking.h":
     ctypedef struct gilcmp_parking:
@@ -144,6 +164,50 @@ cdef extern from "contention.h":
     void gilcmp_contention_only(gilcmp_contention *contention, const uint64_t *numbers, int n)
     void gilcmp_contention_count(gilcmp_contention *contention, int counting)
     void gilcmp_contention_free(gilcmp_contention *contention)
+
+cdef extern from "monitor.h":
+    enum: GILCMP_BUCKETS
+    enum: GILCMP_EVENTS
+    ctypedef struct gilcmp_sums:
+        int64_t held, waited, asleep, cpu, delay
+        int told
+    ctypedef struct gilcmp_monitored:
+        uint64_t id, ident, native
+        gilcmp_sums sums
+    ctypedef struct gilcmp_event:
+        int64_t began, ended
+        uint64_t ident, native
+        gilcmp_where where
+        int64_t no_core
+        int32_t kind, waiting, reported
+    ctypedef struct gilcmp_histogram:
+        int64_t n, total
+        int64_t *buckets
+    ctypedef struct gilcmp_monitoring:
+        int64_t pace, hold, wait, every
+        int file
+        const char *library
+        void (*call)(void *) noexcept
+        void *argument
+    ctypedef struct gilcmp_monitor:
+        gilcmp_watcher watcher
+        int64_t began, then, looks, watched, unseen, held, waited, asleep, hand_overs, stopped, pauses, longest_pause
+        int64_t own_cpu, n_started, reports, suppressed, failed, n_events, holds_since
+        gilcmp_histogram holds, waits
+        gilcmp_sums ended
+        gilcmp_monitored *threads
+        int n_threads, tells_states, tells_waits, tells_locks, tells_world, calling
+        gilcmp_lines lines
+        gilcmp_event *events
+        gilcmp_event now
+    gilcmp_monitor *gilcmp_monitor_start(const gilcmp_places *places, const gilcmp_monitoring *how)
+    gilcmp_monitor *gilcmp_monitor_copy(gilcmp_monitor *monitor)
+    void gilcmp_monitor_give_back(gilcmp_monitor *monitor, gilcmp_monitor *copy)
+    void gilcmp_monitor_enter(gilcmp_monitor *monitor)
+    void gilcmp_monitor_leave(gilcmp_monitor *monitor)
+    gilcmp_stopped gilcmp_monitor_stop(gilcmp_monitor *monitor)
+    void gilcmp_monitor_abandon(gilcmp_monitor *monitor)
+    void gilcmp_monitor_free(gilcmp_monitor *monitor)
 
 cdef extern from "alarm.h":
     ctypedef struct gilcmp_alarm:
@@ -373,6 +437,8 @@ cdef class Recorder:
         Seconds between two looks on average, jittered; 0: as often as takes 1.5 % of one CPU.
     capacity : int
         How many spans are kept, the newest ones.
+    library : bytes
+        The folder of the standard library; empty: no lines are read.
 
     Raises
     ------
@@ -383,7 +449,7 @@ cdef class Recorder:
     cdef gilcmp_recorder *recorder
     cdef object __weakref__
 
-    def __cinit__(self, pace, capacity):
+    def __cinit__(self, pace, capacity, library=b""):
         cdef gilcmp_places places
         cdef int64_t every = nanoseconds("pace", pace)
         cdef const char *reason = gilcmp_find_places(&places)
@@ -391,7 +457,7 @@ cdef class Recorder:
             raise RuntimeError(f"the GIL cannot be watched: {reason.decode()}")
         if not 1 <= capacity <= 10**9:
             raise ValueError(f"capacity must be from 1 to 1e9, got {capacity}")
-        self.recorder = gilcmp_recorder_start(&places, every, capacity)
+        self.recorder = gilcmp_recorder_start(&places, every, capacity, library)
         if self.recorder == NULL:
             raise MemoryError("no memory, or no thread, for the recorder")
 
@@ -442,6 +508,7 @@ cdef class Recorder:
             "tells_states": bool(seen.tells_states),
             "tells_waits": bool(seen.tells_waits),
             "threads": threads,
+            "lines": [line(seen.lines, &seen.lines.list[i]) for i in range(seen.lines.n)],
             "spans": b"",
             "n_spans": 0,
             "clocks": b"",
@@ -567,7 +634,7 @@ cdef str text(gilcmp_text copied):
 
 cdef tuple function(gilcmp_function *copied):
     lines = PyBytes_FromStringAndSize(copied.lines, copied.lines_size)
-    return text(copied.file), text(copied.name), copied.first_line, lines, bool(copied.is_library)
+    return text(copied.file), text(copied.name), copied.first_line, lines, bool(copied.is_idle)
 
 
 cdef dict one(gilcmp_one *thread):
@@ -581,6 +648,12 @@ cdef dict one(gilcmp_one *thread):
     }
 
 
+cdef void tell_of_failure() noexcept:
+    """Tell of what a function raises in a thread of ours, as threading does of any other."""
+    error = sys.exception()
+    threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, None)))
+
+
 cdef void ring_alarm(void *argument) noexcept:
     """What the alarm's thread calls, with the lock held."""
     alarm = <Alarm> argument
@@ -589,16 +662,8 @@ cdef void ring_alarm(void *argument) noexcept:
         try:
             function()
         except BaseException:
-            sys.unraisablehook(_unraisable(sys.exception(), function))
+            tell_of_failure()
     Py_DECREF(alarm)  # it was kept for this call
-
-
-class _unraisable:
-    """What `sys.unraisablehook` wants to know."""
-
-    def __init__(self, error, function):
-        self.exc_type, self.exc_value, self.exc_traceback = type(error), error, error.__traceback__
-        self.err_msg, self.object = "Exception ignored in an alarm of gilcmp's", function
 
 
 cdef class Alarm:
@@ -632,6 +697,169 @@ cdef class Alarm:
     def cancel(self):
         """Do not call it any more; a call that is under way goes on."""
         self.function = None
+
+
+cdef void event_is_over(void *argument) noexcept:
+    """What the monitor's thread calls, with the lock held, when something that it reported is over."""
+    monitor = <Monitor> argument
+    try:
+        monitor.call()
+    except BaseException:
+        tell_of_failure()
+    finally:
+        monitor._called()
+
+
+cdef class Monitor:
+    """Counts for as long as it runs who holds the GIL, where, and who waits; and reports holds that are too long.
+
+    Parameters
+    ----------
+    pace : float
+        Seconds between two looks on average, jittered; 0: as often as takes 0.4 % of one CPU.
+    hold, wait : float
+        Seconds from which a hold, or a wait, is reported; 0: never.
+    every : float
+        Seconds between two reports, at least.
+    file : int
+        The descriptor that reports are written to; -1: none.
+    library : bytes
+        The folder of the standard library.
+    call : callable or None
+        Called without arguments when something that was reported is over.
+
+    Raises
+    ------
+    RuntimeError
+        Where this interpreter's threads cannot be watched; the message says why.
+    """
+
+    cdef gilcmp_monitor *monitor
+    cdef object call
+    cdef bint kept, stopped
+    cdef object __weakref__
+
+    def __cinit__(self, pace, hold, wait, every, file, library, call=None):
+        cdef gilcmp_places places
+        cdef gilcmp_monitoring how
+        cdef const char *reason = gilcmp_find_places(&places)
+        if reason == NULL:
+            reason = gilcmp_check_frames()
+        if reason == NULL and call is not None and PyInterpreterState_Get() != PyInterpreterState_Main():
+            reason = "only the main interpreter can be called back"
+        if reason != NULL:
+            raise RuntimeError(f"this interpreter's threads cannot be watched: {reason.decode()}")
+        how.pace, how.hold = nanoseconds("pace", pace), nanoseconds("hold", hold)
+        how.wait, how.every = nanoseconds("wait", wait), nanoseconds("every", every)
+        how.file, how.library = file, library
+        how.call, how.argument = NULL, NULL
+        self.call = call
+        if call is not None:
+            how.call, how.argument = event_is_over, <void *> self
+            Py_INCREF(self)  # until it has stopped, and no thread of its own is about to call back
+            self.kept = True
+        self.monitor = gilcmp_monitor_start(&places, &how)
+        if self.monitor == NULL:
+            if self.kept:
+                Py_DECREF(self)
+            raise MemoryError("no memory, or no thread, to watch with")
+
+    def __dealloc__(self):
+        if self.monitor != NULL:
+            gilcmp_monitor_free(self.monitor)
+
+    cdef void _called(self) noexcept:
+        gilcmp_monitor_enter(self.monitor)
+        self.monitor.calling -= 1
+        self._let_go()
+
+    cdef void _let_go(self) noexcept:
+        """Give up the reference that was kept for calls, unless there is to be one; and the guard of the figures."""
+        cdef bint last = self.kept and self.stopped and self.monitor.calling == 0
+        self.kept = self.kept and not last
+        gilcmp_monitor_leave(self.monitor)
+        if last:
+            Py_DECREF(self)
+
+    def read(self):
+        """Return what was counted until now, as a dict; all times in nanoseconds."""
+        cdef gilcmp_monitor *seen = gilcmp_monitor_copy(self.monitor)
+        if seen == NULL:
+            raise MemoryError("no memory for a copy of the figures")
+        try:
+            return {
+                "began": seen.began, "ended": seen.then, "looks": seen.looks, "watched": seen.watched,
+                "unseen": seen.unseen, "held": seen.held, "waited": seen.waited, "asleep": seen.asleep,
+                "hand_overs": seen.hand_overs, "stopped": seen.stopped, "pauses": seen.pauses,
+                "longest_pause": seen.longest_pause, "cpu": seen.own_cpu, "n_threads": seen.n_started,
+                "reports": seen.reports, "suppressed": seen.suppressed, "failed": seen.failed,
+                "holds": histogram(&seen.holds), "waits": histogram(&seen.waits),
+                "threads": [sums(&seen.threads[i]) for i in range(seen.n_threads)],
+                "gone": summed(&seen.ended),
+                "lines": [line(&seen.lines, &seen.lines.list[i]) for i in range(seen.lines.n)],
+                "rest": (seen.lines.rest.held, seen.lines.rest.waited, seen.lines.rest.looks),
+                "n_events": seen.n_events,
+                "events": [
+                    event(&seen.lines, &seen.events[i % GILCMP_EVENTS])
+                    for i in range(max(0, seen.n_events - GILCMP_EVENTS), seen.n_events)
+                ],
+                "now": event(&seen.lines, &seen.now) if seen.holds_since else None,
+                "tells_states": bool(seen.tells_states), "tells_waits": bool(seen.tells_waits),
+                "tells_locks": bool(seen.tells_locks), "tells_world": bool(seen.tells_world),
+            }
+        finally:
+            gilcmp_monitor_give_back(self.monitor, seen)
+
+    def stop(self):
+        """Stop. In a child of fork nothing runs any more; what was counted before it can be read there as well."""
+        if gilcmp_monitor_stop(self.monitor) == GILCMP_ALREADY_STOPPED:
+            raise RuntimeError("the monitor has been stopped already")
+        gilcmp_monitor_enter(self.monitor)
+        self.stopped = True
+        self._let_go()
+
+    def abandon(self):
+        """In a child of fork: give up what belongs to the parent."""
+        gilcmp_monitor_abandon(self.monitor)
+        self.stop()
+
+
+cdef dict histogram(gilcmp_histogram *counted):
+    return {"n": counted.n, "total": counted.total, "buckets": [counted.buckets[i] for i in range(GILCMP_BUCKETS)]}
+
+
+cdef dict summed(gilcmp_sums *counted):
+    return {
+        "held": counted.held, "waited": counted.waited, "asleep": counted.asleep,
+        "cpu": counted.cpu if counted.told else None, "run_delay": counted.delay if counted.told else None,
+    }
+
+
+cdef dict sums(gilcmp_monitored *thread):
+    return {"id": thread.id, "ident": thread.ident, "native_id": thread.native} | summed(&thread.sums)
+
+
+cdef tuple place(gilcmp_lines *lines, int32_t function, int32_t line):
+    if function < 0:
+        return None
+    return text(lines.functions.list[function].file), line, text(lines.functions.list[function].name)
+
+
+cdef tuple line(gilcmp_lines *lines, gilcmp_line *counted):
+    cdef gilcmp_where *where = &counted.where
+    return (
+        counted.thread, place(lines, where.inner, where.inner_line), place(lines, where.outer, where.outer_line),
+        counted.held, counted.waited, counted.looks,
+    )
+
+
+cdef dict event(gilcmp_lines *lines, gilcmp_event *seen):
+    return {
+        "kind": seen.kind, "began": seen.began, "ended": seen.ended, "ident": seen.ident, "native_id": seen.native,
+        "inner": place(lines, seen.where.inner, seen.where.inner_line),
+        "outer": place(lines, seen.where.outer, seen.where.outer_line),
+        "no_core": seen.no_core, "waiting": seen.waiting, "reported": seen.reported,
+    }
 
 
 cdef bytes ring(char *items, size_t size, int64_t n, int64_t capacity):

@@ -60,38 +60,35 @@ static void drop_thread(gilcmp_contention *contention, int index)
     *thread = contention->threads[--contention->n_threads];
 }
 
-/* Walk along the interpreter's list of threads, which others change meanwhile. */
+static void show_thread(void *argument, const PyThreadState *state, const PyThreadState *copy)
+{
+    gilcmp_contention *contention = argument;
+    int index = 0;
+    while (index < contention->n_threads
+           && (contention->threads[index].state != state || contention->threads[index].id != copy->id))
+        index++;
+    if (index == contention->n_threads)
+        add_thread(contention, state, copy);
+    if (index == contention->n_threads) /* no room */
+        return;
+    gilcmp_one *thread = &contention->threads[index];
+    thread->missing = 0;
+    if (copy->thread_id != 0 && thread->ident != (uint64_t)copy->thread_id) { /* it fills these in when it starts */
+        thread->ident = (uint64_t)copy->thread_id;
+#ifdef PY_HAVE_THREAD_NATIVE_ID
+        thread->native = (uint64_t)copy->native_thread_id;
+#endif
+        gilcmp_find_stack(state, thread->native, &thread->stack, &thread->stack_top);
+        read_clocks(thread);
+    }
+}
+
 static void walk(gilcmp_contention *contention, int64_t now)
 {
-    PyThreadState *state, copy;
     contention->walked = now;
     for (int i = 0; i < contention->n_threads; i++)
         contention->threads[i].missing++;
-    if (!gilcmp_safe_read(&state, (const void *)contention->interpreter.threads, sizeof(state)))
-        return;
-    for (int steps = 0; state != NULL && steps < 4 * GILCMP_WATCHED; steps++) {
-        if (!gilcmp_safe_read(&copy, state, sizeof(copy)) || copy.interp != contention->interpreter.interpreter)
-            break; /* it ended during the walk: the next one sees more */
-        int index = 0;
-        while (index < contention->n_threads
-               && (contention->threads[index].state != state || contention->threads[index].id != copy.id))
-            index++;
-        if (index == contention->n_threads)
-            add_thread(contention, state, &copy);
-        if (index < contention->n_threads) {
-            gilcmp_one *thread = &contention->threads[index];
-            thread->missing = 0;
-            if (copy.thread_id != 0 && thread->ident != (uint64_t)copy.thread_id) { /* it fills these in when it starts */
-                thread->ident = (uint64_t)copy.thread_id;
-#ifdef PY_HAVE_THREAD_NATIVE_ID
-                thread->native = (uint64_t)copy.native_thread_id;
-#endif
-                gilcmp_find_stack(state, thread->native, &thread->stack, &thread->stack_top);
-                read_clocks(thread);
-            }
-        }
-        state = copy.next;
-    }
+    gilcmp_each_thread(&contention->interpreter, 4 * GILCMP_WATCHED, show_thread, contention);
     for (int i = contention->n_threads - 1; i >= 0; i--)
         if (contention->threads[i].missing >= 2) /* once may be a walk that went astray */
             drop_thread(contention, i);
@@ -284,6 +281,11 @@ static void look_at_world(gilcmp_contention *contention, int64_t now, int64_t pa
         contention->pause_began = 0;
         return;
     }
+    PyThreadState copy;
+    const gilcmp_world_pause pause = gilcmp_read_pause(&contention->world, stopped, &copy);
+    if (!gilcmp_same_pause(&pause, &contention->pause))
+        contention->pause_began = 0;
+    contention->pause = pause;
     if (contention->pause_began == 0) {
         contention->pause_began = now - passed / 2;
         contention->pauses++;
@@ -292,9 +294,8 @@ static void look_at_world(gilcmp_contention *contention, int64_t now, int64_t pa
     contention->collecting += *contention->world.collecting ? passed : 0;
     if (now - contention->pause_began > contention->longest_pause)
         contention->longest_pause = now - contention->pause_began;
-    PyThreadState *const requester = *contention->world.requester[stopped];
     for (int index = 0; index < contention->n_threads; index++)
-        if (contention->threads[index].state == requester) {
+        if (contention->threads[index].state == pause.requester) {
             note(contention, index, 0, GILCMP_DOINGS, 0, now, passed);
             contention->no_lock--; /* there is none to be found */
         }
@@ -360,7 +361,7 @@ static void read_all_clocks(gilcmp_contention *contention, int64_t now)
 static void watch(gilcmp_watcher *watcher)
 {
     gilcmp_contention *contention = (gilcmp_contention *)watcher;
-    contention->tells_states = gilcmp_own_files();
+    contention->tells_states = gilcmp_own_files(-1);
     gilcmp_ask_for_short_slices();
     for (int i = 0; i < contention->n_threads; i++)
         contention->threads[i].files = GILCMP_NO_FILES; /* of the thread before a pause */

@@ -2,7 +2,6 @@
 #ifndef GILCMP_GIL_CONTENTION_H
 #define GILCMP_GIL_CONTENTION_H
 
-#include "frames.h"
 #include "parking.h"
 #include "threads.h"
 #include "watcher.h"
@@ -64,6 +63,7 @@ typedef struct {
     gilcmp_places interpreter;
     gilcmp_parking parking;
     gilcmp_world world;
+    gilcmp_world_pause pause; /* the latest */
     gilcmp_parked parked[GILCMP_WATCHED];
     PyThreadState *copies;
     int64_t pace, then, walked, read, pause_began;

@@ -231,6 +231,19 @@ const char *gilcmp_find_places(gilcmp_places *places)
                       : "the list of the interpreter's threads is not where it should be";
 }
 
+void gilcmp_each_thread(const gilcmp_places *places, int most,
+                        void (*show)(void *argument, const PyThreadState *state, const PyThreadState *copy), void *argument)
+{
+    PyThreadState *state, copy;
+    if (!gilcmp_safe_read(&state, (const void *)places->threads, sizeof(state)))
+        return;
+    for (int steps = 0; state != NULL && steps < most; steps++, state = copy.next) {
+        if (!gilcmp_safe_read(&copy, state, sizeof(copy)) || copy.interp != places->interpreter)
+            return;
+        show(argument, state, &copy);
+    }
+}
+
 int gilcmp_safe_read(void *to, const void *from, size_t size)
 {
 #if defined(__linux__)

@@ -57,6 +57,11 @@ typedef struct {
 /* Find them for the calling thread's interpreter. Returns NULL, or the reason why that cannot be. The caller is attached. */
 const char *gilcmp_find_places(gilcmp_places *places);
 
+/* Walk along the interpreter's list of threads, which others change meanwhile, and show each with a copy of its state;
+ * `most`: how many at most. A walk may end early where a thread ended during it: the next one sees more. */
+void gilcmp_each_thread(const gilcmp_places *places, int most,
+                        void (*show)(void *argument, const PyThreadState *state, const PyThreadState *copy), void *argument);
+
 /* Copy memory of this process that may be freed or unmapped meanwhile; 0 where it is gone. It cannot fault. */
 int gilcmp_safe_read(void *to, const void *from, size_t size);
 

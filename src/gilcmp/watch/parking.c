@@ -224,7 +224,37 @@ const char *gilcmp_find_world(gilcmp_world *world, const PyInterpreterState *int
         world->requester[i] = (PyThreadState *const volatile *)&states[i]->requester;
     }
     world->collecting = (const volatile int *)&interpreter->gc.collecting;
+    world->interpreter = interpreter;
     return NULL;
+}
+
+/* How often garbage was collected. */
+LOOKS_WITHOUT_LOCK
+static int64_t count_collections(const struct _gc_runtime_state *gc)
+{
+#if PY_VERSION_HEX >= 0x030F0000
+    const struct gc_stats *stats = gc->generation_stats;
+    if (stats == NULL)
+        return 0;
+    return stats->young.items[stats->young.index].collections + stats->old[0].items[stats->old[0].index].collections
+        + stats->old[1].items[stats->old[1].index].collections;
+#else
+    int64_t n = 0;
+    for (int i = 0; i < NUM_GENERATIONS; i++)
+        n += gc->generation_stats[i].collections;
+    return n;
+#endif
+}
+
+LOOKS_WITHOUT_LOCK
+gilcmp_world_pause gilcmp_read_pause(const gilcmp_world *world, int scope, PyThreadState *copy)
+{
+    gilcmp_world_pause pause = {*world->requester[scope], {0, 0, 0}, count_collections(&world->interpreter->gc)};
+    if (pause.requester == NULL || !gilcmp_safe_read(copy, pause.requester, sizeof(*copy)))
+        pause.requester = NULL;
+    else
+        pause.position = gilcmp_read_position(copy);
+    return pause;
 }
 
 /* ---- critical sections --------------------------------------------------------------------------------------- */
@@ -511,6 +541,12 @@ const char *gilcmp_find_world(gilcmp_world *world, const PyInterpreterState *int
     return "the world is not stopped before CPython 3.13";
 }
 
+gilcmp_world_pause gilcmp_read_pause(const gilcmp_world *world, int scope, PyThreadState *copy)
+{
+    (void)world, (void)scope, (void)copy;
+    return (gilcmp_world_pause){NULL, {0, 0, 0}, 0};
+}
+
 gilcmp_inside gilcmp_read_section(const PyThreadState *copy, uintptr_t *at, uintptr_t locks[2])
 {
     (void)copy;
@@ -550,3 +586,9 @@ void gilcmp_find_stack(const PyThreadState *state, uint64_t native, uintptr_t *b
 }
 
 #endif
+
+int gilcmp_same_pause(const gilcmp_world_pause *one, const gilcmp_world_pause *other)
+{
+    return one->requester == other->requester && one->collections == other->collections
+        && gilcmp_same_position(&one->position, &other->position);
+}

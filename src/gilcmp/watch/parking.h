@@ -6,7 +6,7 @@
 #ifndef GILCMP_GIL_PARKING_H
 #define GILCMP_GIL_PARKING_H
 
-#include "lock.h"
+#include "frames.h"
 
 /* A thread that sleeps in the parking lot. */
 typedef struct {
@@ -34,10 +34,22 @@ typedef struct {
     const volatile unsigned char *stopped[2], *requested[2];
     PyThreadState *const volatile *requester[2];
     const volatile int *collecting; /* whether the garbage collector runs */
+    const PyInterpreterState *interpreter;
 } gilcmp_world;
+
+/* A pause: who asked for it, where, and how often garbage had been collected before. What runs between two pauses may be
+ * too short to be seen. */
+typedef struct {
+    const PyThreadState *requester; /* NULL: it is not known yet */
+    gilcmp_position position;
+    int64_t collections;
+} gilcmp_world_pause;
 
 /* NULL, or the reason why they cannot be seen. */
 const char *gilcmp_find_world(gilcmp_world *world, const PyInterpreterState *interpreter);
+/* The pause that is on, of this interpreter (0) or of all (1), with a copy of its requester's state. */
+gilcmp_world_pause gilcmp_read_pause(const gilcmp_world *world, int scope, PyThreadState *copy);
+int gilcmp_same_pause(const gilcmp_world_pause *one, const gilcmp_world_pause *other);
 
 /* The critical section of a thread, from a copy of its state: which locks it has or wants. */
 typedef enum { GILCMP_NO_SECTION, GILCMP_INSIDE, GILCMP_ENTERING } gilcmp_inside;

@@ -9,18 +9,23 @@
 #include "recorder.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define MILLISECOND INT64_C(1000000)
 #define WALK (5 * MILLISECOND)   /* between two walks of the thread list: the precision of starts and ends */
 #define CLOCKS (20 * MILLISECOND) /* between two readings of each thread's clocks */
 #define FIRST_PACE MILLISECOND    /* later: see gilcmp_affordable_pace */
+#define LINES MILLISECOND        /* between two readings of a thread's line, at least */
 #define NOBODY (-1)
 #define UNTOLD 0 /* id of the entry for all threads that are not recorded separately */
+
+static const gilcmp_budget budget = {0.015, MILLISECOND / 5, 10 * MILLISECOND}; /* where no pace is asked for */
 
 /* ---- spans ------------------------------------------------------------------------------------------------ */
 
 static void put_span(gilcmp_recorder *recorder, int32_t index, gilcmp_doing doing, int64_t start, int64_t end)
 {
+    int32_t line = -1;
     if (end <= start)
         return;
     if (index != NOBODY) {
@@ -28,8 +33,19 @@ static void put_span(gilcmp_recorder *recorder, int32_t index, gilcmp_doing doin
         thread->spent[doing] += end - start;
         if (doing == GILCMP_HOLDS && end - start > thread->longest_hold)
             thread->longest_hold = end - start;
+        if (doing == GILCMP_HOLDS)
+            line = thread->line;
     }
-    recorder->spans[recorder->n_spans++ % recorder->span_capacity] = (gilcmp_span){start, end, index, doing};
+    recorder->spans[recorder->n_spans++ % recorder->span_capacity] = (gilcmp_span){start, end, index, doing, line, 0};
+}
+
+/* Whatever a thread held since its line was read, it held there. */
+static void leave_line(gilcmp_recorder *recorder, gilcmp_thread *thread)
+{
+    if (thread->line >= 0)
+        recorder->lines->list[thread->line].held += thread->held_since;
+    thread->held_since = 0;
+    thread->line = -1;
 }
 
 static void change(gilcmp_recorder *recorder, int32_t index, gilcmp_doing doing, int64_t when)
@@ -44,6 +60,7 @@ static void change(gilcmp_recorder *recorder, int32_t index, gilcmp_doing doing,
     thread->now = doing;
     thread->since = when;
     thread->looked = 0;
+    leave_line(recorder, thread);
 }
 
 /* ---- threads ---------------------------------------------------------------------------------------------- */
@@ -59,6 +76,7 @@ static int32_t add_thread(gilcmp_recorder *recorder, const PyThreadState *state,
     thread->began = began;
     thread->since = now;
     thread->now = GILCMP_AWAY;
+    thread->line = -1;
     thread->first_cpu = thread->first_delay = thread->cpu = thread->delay = -1;
     thread->files = GILCMP_NO_FILES;
     if (id != UNTOLD)
@@ -92,35 +110,31 @@ static int32_t find_thread(const gilcmp_recorder *recorder, const void *state, u
     return NOBODY;
 }
 
-/* Walk along the interpreter's list of threads, which others change meanwhile. */
+static void show_thread(void *argument, const PyThreadState *state, const PyThreadState *copy)
+{
+    gilcmp_recorder *recorder = argument;
+    int32_t index = find_thread(recorder, state, copy->id);
+    if (index == NOBODY)
+        index = add_thread(recorder, state, copy->id, recorder->newcomers, recorder->walked);
+    if (index == NOBODY)
+        return;
+    gilcmp_thread *thread = &recorder->threads[index];
+    thread->missing = 0;
+    thread->ident = (uint64_t)copy->thread_id; /* a new thread fills these in itself, a moment later */
+#ifdef PY_HAVE_THREAD_NATIVE_ID
+    thread->native = (uint64_t)copy->native_thread_id;
+#endif
+    if (thread->stack_top == 0 && recorder->parking.buckets != 0)
+        gilcmp_find_stack(state, thread->native, &thread->stack, &thread->stack_top);
+}
+
 static void walk(gilcmp_recorder *recorder, int64_t now)
 {
-    const int64_t began = recorder->walked ? now : 0; /* those found by the first walk existed before */
-    PyThreadState *state;
-    PyThreadState copy;
+    recorder->newcomers = recorder->walked ? now : 0; /* those found by the first walk existed before */
     recorder->walked = now;
     for (int place = 0; place < recorder->n_live; place++)
         recorder->threads[recorder->live[place]].missing++;
-    if (!gilcmp_safe_read(&state, (const void *)recorder->places.threads, sizeof(state)))
-        return;
-    for (int steps = 0; state != NULL && steps < GILCMP_THREADS; steps++) {
-        if (!gilcmp_safe_read(&copy, state, sizeof(copy)) || copy.interp != recorder->places.interpreter)
-            break; /* it ended during the walk: the next one sees more */
-        int32_t index = find_thread(recorder, state, copy.id);
-        if (index == NOBODY)
-            index = add_thread(recorder, state, copy.id, began, now);
-        if (index != NOBODY) {
-            gilcmp_thread *thread = &recorder->threads[index];
-            thread->missing = 0;
-            thread->ident = (uint64_t)copy.thread_id; /* a new thread fills these in itself, a moment later */
-#ifdef PY_HAVE_THREAD_NATIVE_ID
-            thread->native = (uint64_t)copy.native_thread_id;
-#endif
-            if (thread->stack_top == 0 && recorder->parking.buckets != 0)
-                gilcmp_find_stack(state, thread->native, &thread->stack, &thread->stack_top);
-        }
-        state = copy.next;
-    }
+    gilcmp_each_thread(&recorder->places, GILCMP_THREADS, show_thread, recorder);
     for (int place = recorder->n_live - 1; place >= 0; place--)
         if (recorder->threads[recorder->live[place]].missing >= 2) /* once may be a walk that went astray */
             end_thread(recorder, place, now - WALK / 2);
@@ -176,6 +190,27 @@ static void read_clocks(gilcmp_recorder *recorder, int64_t now)
     }
 }
 
+/* ---- lines ------------------------------------------------------------------------------------------------- */
+
+/* Note at which line a thread holds, that has held for so long since the look before. */
+static void note_line(gilcmp_recorder *recorder, int32_t index, int64_t passed, int64_t now)
+{
+    gilcmp_thread *thread = &recorder->threads[index];
+    if (recorder->lines->functions.library[0] == 0) /* nobody asks */
+        return;
+    thread->held_since += passed;
+    if (thread->state == NULL || (thread->line >= 0 && now - thread->read_line < LINES))
+        return;
+    if (!gilcmp_safe_read(&recorder->copy, thread->state, sizeof(recorder->copy)) || recorder->copy.id != thread->id)
+        return;
+    const gilcmp_where where = gilcmp_read_where(recorder->lines, thread->state, &recorder->copy);
+    const int32_t line = gilcmp_count_line(recorder->lines, index, where, thread->held_since, 0);
+    if (where.inner >= 0 || thread->line < 0) /* a thread that ends is attached for a while without a line */
+        thread->line = line;
+    thread->read_line = now;
+    thread->held_since = 0;
+}
+
 /* ---- looking ---------------------------------------------------------------------------------------------- */
 
 #ifdef Py_GIL_DISABLED
@@ -213,8 +248,10 @@ static int look(gilcmp_recorder *recorder, int64_t middle, int64_t now)
         const int was_known = thread->now == GILCMP_HOLDS || thread->now == GILCMP_WAITS || thread->now == GILCMP_ASLEEP;
         if (sleeps != GILCMP_AWAY)
             change(recorder, index, sleeps, middle);
-        else if (attached == 1)
+        else if (attached == 1) {
             change(recorder, index, GILCMP_HOLDS, middle);
+            note_line(recorder, index, now - recorder->then, now);
+        }
         else if (was_known) { /* otherwise it was detached before: look_at says what it does */
             recorder->left = index;
             change(recorder, index, GILCMP_AWAY, middle);
@@ -260,6 +297,8 @@ static int look(gilcmp_recorder *recorder, int64_t middle, int64_t now)
             change(recorder, index, GILCMP_HOLDS, middle);
         recorder->holder = index;
     }
+    if (index != NOBODY)
+        note_line(recorder, index, now - recorder->then, now);
     return index != NOBODY;
 }
 
@@ -278,7 +317,9 @@ static void forget(gilcmp_recorder *recorder, int64_t then, int64_t now)
         thread->now = GILCMP_AWAY;
         thread->since = now;
         thread->looked = 0;
+        leave_line(recorder, thread);
     }
+    recorder->then = now; /* that time is nobody's */
     recorder->holder = recorder->left = NOBODY;
 }
 
@@ -316,7 +357,7 @@ static void look_once(gilcmp_recorder *recorder, int64_t now)
 /* Begin to look: the first time, or after a pause. */
 static void begin(gilcmp_recorder *recorder)
 {
-    recorder->tells_states = gilcmp_own_files();
+    recorder->tells_states = gilcmp_own_files(-1);
     gilcmp_ask_for_short_slices();
 #if defined(__GLIBC__) || !defined(__linux__) || defined(Py_GIL_DISABLED)
     recorder->tells_waits = recorder->tells_states;
@@ -361,7 +402,7 @@ static void watch(gilcmp_watcher *watcher)
             read_clocks(recorder, now);
             recorder->read = now;
             if (!recorder->pace)
-                recorder->current_pace = gilcmp_affordable_pace(spent, recorder->looks - looks, FIRST_PACE);
+                recorder->current_pace = gilcmp_affordable_pace(budget, spent, recorder->looks - looks, FIRST_PACE);
         }
     }
     read_clocks(recorder, now);
@@ -371,7 +412,7 @@ static void watch(gilcmp_watcher *watcher)
 
 /* ---- start and finish ------------------------------------------------------------------------------------- */
 
-gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity)
+gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity, const char *library)
 {
     gilcmp_recorder *recorder = calloc(1, sizeof(*recorder));
     if (recorder == NULL)
@@ -388,8 +429,11 @@ gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace
     recorder->threads = calloc(GILCMP_THREADS, sizeof(gilcmp_thread));
     recorder->spans = calloc((size_t)recorder->span_capacity, sizeof(gilcmp_span));
     recorder->clocks = calloc((size_t)recorder->clock_capacity, sizeof(gilcmp_clock));
+    recorder->lines = calloc(1, sizeof(gilcmp_lines));
+    if (recorder->lines != NULL)
+        strncpy(recorder->lines->functions.library, library, sizeof(recorder->lines->functions.library) - 1);
     if (gilcmp_watcher_prepare(&recorder->watcher, watch, 1) && recorder->threads != NULL && recorder->spans != NULL
-        && recorder->clocks != NULL && gilcmp_watcher_start(&recorder->watcher)) {
+        && recorder->clocks != NULL && recorder->lines != NULL && gilcmp_watcher_start(&recorder->watcher)) {
         recorder->armed_at = gilcmp_now();
         recorder->counted = recorder->places.hand_overs == NULL ? 0 : *recorder->places.hand_overs;
         STORE(recorder->armed, 1);
@@ -428,5 +472,8 @@ void gilcmp_recorder_free(gilcmp_recorder *recorder)
     free(recorder->threads);
     free(recorder->spans);
     free(recorder->clocks);
+    if (recorder->lines != NULL)
+        gilcmp_free_functions(&recorder->lines->functions);
+    free(recorder->lines);
     free(recorder);
 }

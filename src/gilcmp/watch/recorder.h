@@ -2,6 +2,7 @@
 #ifndef GILCMP_GIL_RECORDER_H
 #define GILCMP_GIL_RECORDER_H
 
+#include "lines.h"
 #include "parking.h"
 #include "threads.h"
 #include "watcher.h"
@@ -17,10 +18,11 @@ typedef enum {
     GILCMP_STATES
 } gilcmp_doing;
 
-/* `thread` did one thing from `start` to `end` (nanoseconds); thread -1: nothing is known of any thread then. */
+/* `thread` did one thing from `start` to `end` (nanoseconds); thread -1: nothing is known of any thread then. `line`: at which
+ * line it was at the latest look, an index into the recorder's lines; -1: not known. */
 typedef struct {
     int64_t start, end;
-    int32_t thread, doing;
+    int32_t thread, doing, line, padding;
 } gilcmp_span;
 
 /* A thread's clocks at a moment: time on a CPU and time ready to run without one, in nanoseconds. */
@@ -41,6 +43,8 @@ typedef struct {
     /* what the recorder needs itself */
     gilcmp_doing now;
     int64_t since, looked;
+    int64_t read_line, held_since; /* when its line was read, and how long it has held since then */
+    int32_t line;                  /* the latest one; -1: not known */
     gilcmp_files files;
     int missing;
 } gilcmp_thread;
@@ -60,6 +64,7 @@ typedef struct {
     gilcmp_thread *threads;
     gilcmp_span *spans;
     gilcmp_clock *clocks;
+    gilcmp_lines *lines;            /* where threads hold; a line's `thread` is an index of `threads` */
     int64_t span_capacity, clock_capacity;
     /* the recorder's own */
     gilcmp_places places;
@@ -72,13 +77,16 @@ typedef struct {
     int32_t untold;
     int armed, held;              /* held: a thread did at the latest sample */
     int64_t armed_at;             /* when the caller was back: from then on it is the program's doing */
+    PyThreadState copy;
     int64_t current_pace, then;   /* then: of the latest look */
     int64_t walked, read;         /* when the threads were counted, and their clocks read */
+    int64_t newcomers;            /* when the threads that the present walk finds began */
     unsigned long counted;
 } gilcmp_recorder;
 
-/* pace: nanoseconds between samples on average; 0: chosen to take 1.5 % of one CPU. NULL: no memory, or no thread. */
-gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity);
+/* pace: nanoseconds between samples on average; 0: chosen to take 1.5 % of one CPU. library: the folder of the standard
+ * library. NULL: no memory, or no thread. */
+gilcmp_recorder *gilcmp_recorder_start(const gilcmp_places *places, int64_t pace, int64_t capacity, const char *library);
 /* How often the interpreter has handed its lock over since it began; -1: not told. */
 int64_t gilcmp_recorder_hand_overs(const gilcmp_recorder *recorder);
 /* When it is over: close what is still open in its figures. */

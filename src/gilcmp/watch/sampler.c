@@ -69,6 +69,14 @@ static void note_release(gilcmp_sampler *sampler, int64_t length)
         counts->releases[place] = length;
 }
 
+/* A long release is hardly ever seen whole: what was seen of it counts, and what follows counts as another. */
+static void note_seen_release(gilcmp_sampler *sampler)
+{
+    if (sampler->free_since && sampler->then > sampler->free_since)
+        note_release(sampler, sampler->then - sampler->free_since);
+    sampler->free_since = 0;
+}
+
 /* Half of the time between two samples belongs to each of them. */
 static void add_times(gilcmp_sampler *sampler, gilcmp_state state, int64_t now)
 {
@@ -112,6 +120,7 @@ static void add_changes(gilcmp_sampler *sampler, gilcmp_state state, int64_t now
         sampler->held_since = now;
         if (sampler->free_since)
             note_release(sampler, now - sampler->free_since);
+        sampler->free_since = 0;
     } else if (state != GILCMP_SELF && sampler->before == GILCMP_SELF) {
         counts->hand_overs++;
         sampler->free_since = now;
@@ -151,7 +160,7 @@ static void sample(gilcmp_watcher *watcher)
     if (pace < SPUN)
         leave_cpu(&allowed, sampler->started_on);
 #endif
-    const int tells_delays = sampler->without_delays && sampler->native && gilcmp_own_files();
+    const int tells_delays = sampler->without_delays && sampler->native && gilcmp_own_files(-1);
     if (pace >= SPUN) /* one that sleeps shares the cores with what it watches, and with other programs */
         gilcmp_ask_for_short_slices();
     sampler->delay = -1;
@@ -187,7 +196,8 @@ static void sample(gilcmp_watcher *watcher)
                 counts->dropped += passed;
                 sampler->dropped_until = now;
                 sampler->held_since = now;
-                sampler->free_since = 0;
+                note_seen_release(sampler);
+                sampler->free_since = state == GILCMP_SELF ? 0 : now;
 #ifdef __linux__
                 if (pace < SPUN && passed > OWN_CORE_LOST)
                     leave_cpu(&allowed, sched_getcpu());
@@ -205,6 +215,7 @@ static void sample(gilcmp_watcher *watcher)
         sampler->before = state;
         sampler->then = now;
     }
+    note_seen_release(sampler); /* stopped, or paused for a fork, in the middle of one */
     if (tells_delays)
         gilcmp_close_files(&sampler->files);
 }
@@ -280,7 +291,7 @@ static void wait_again_and_again(gilcmp_watcher *watcher)
     gilcmp_files files = GILCMP_NO_FILES;
     int64_t cpu, before = 0, after = 0;
     const uint64_t own = own_number();
-    const int tells_delays = own && gilcmp_own_files();
+    const int tells_delays = own && gilcmp_own_files(-1);
     STORE(watcher->started, 1);
     while (waiter->state != NULL && !LOAD(watcher->stop)) {
         gilcmp_watcher_rest(watcher, gilcmp_jittered(&watcher->random, waiter->pause));

@@ -16,15 +16,16 @@
 #include <time.h>
 #include <unistd.h>
 
-int gilcmp_own_files(void)
+int gilcmp_own_files(int kept)
 {
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
     if (access("/proc/thread-self/syscall", R_OK) != 0) /* no /proc, or a kernel without it */
         return 0;
-    if (syscall(SYS_close_range, 0u, ~0u, 1u << 1 /* CLOSE_RANGE_UNSHARE */) == 0)
-        return 1;
+    const unsigned unshared = 1u << 1 /* CLOSE_RANGE_UNSHARE */, above = (unsigned)kept + 1;
+    if (syscall(SYS_close_range, above, ~0u, unshared) == 0)
+        return kept <= 0 || syscall(SYS_close_range, 0u, (unsigned)kept - 1, 0) == 0;
     if (unshare(CLONE_FILES) != 0) /* before Linux 5.9 */
         return 0;
     /* A copy of the table: what the program closes must not stay open here. */
@@ -33,7 +34,7 @@ int gilcmp_own_files(void)
         return 0;
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
         const int file = atoi(entry->d_name);
-        if (entry->d_name[0] != '.' && file != dirfd(folder))
+        if (entry->d_name[0] != '.' && file != dirfd(folder) && file != kept)
             close(file);
     }
     closedir(folder);
@@ -152,6 +153,18 @@ int64_t gilcmp_read_system_time(gilcmp_files *files, uint64_t number)
     return per_second > 0 && read_stat(files, number, 15, &ticks) ? (int64_t)(ticks * (uint64_t)(1000000000 / per_second)) : -1;
 }
 
+int gilcmp_read_name(uint64_t number, char *name, size_t size)
+{
+    int file = -1;
+    const ssize_t length = read_file(&file, number, "comm", name, size);
+    if (file >= 0)
+        close(file);
+    for (ssize_t i = 0; i < length; i++)
+        if ((unsigned char)name[i] < ' ')
+            name[i] = 0; /* the end of the line */
+    return length > 0;
+}
+
 uintptr_t gilcmp_main_stack(void)
 {
     gilcmp_files files = GILCMP_NO_FILES;
@@ -190,8 +203,15 @@ uintptr_t gilcmp_main_stack(void)
     return 0;
 }
 
-int gilcmp_own_files(void)
+int gilcmp_read_name(uint64_t number, char *name, size_t size)
 {
+    (void)number, (void)name, (void)size;
+    return 0;
+}
+
+int gilcmp_own_files(int kept)
+{
+    (void)kept;
     return 0;
 }
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
+from gilcmp.watch.line_table import LineTable
+
 if TYPE_CHECKING:
     from gilcmp.watch._gil import SeenContention, SeenPlace, SeenThread
 
@@ -17,13 +19,6 @@ WORKS, SPINS, PARKED, STOPPED, SLEEPS, OUTSIDE, UNTOLD, ASKED = range(8)  # gilc
 UNKNOWN, OBJECT, INTERPRETER, GIL = range(4)  # gilcmp_kind of watch/parking.h
 LIBRARY = sysconfig.get_path("stdlib")
 OURS = str(Path(__file__).parent.parent)
-
-#: Functions of the standard library that wait to be told something, not for a lock that somebody has.
-IDLE = {
-    ("threading.py", "Condition.wait"), ("threading.py", "Thread.join"),
-    ("threading.py", "Thread._wait_for_tstate_lock"),
-    ("threading.py", "_shutdown"), ("thread.py", "_worker"),
-}  # fmt: skip
 
 
 @frozen
@@ -156,7 +151,7 @@ def read(data: SeenContention, threads: Collection[int] | None = None) -> Seen:
         inner, outer, owner = (lines.of(place[which]) for which in ("inner", "outer", "owner"))
         if place["doing"] == ASKED:
             asked.append((outer or inner, seconds))
-        elif place["doing"] != STOPPED and not _is_idle(place, inner):
+        elif place["doing"] != STOPPED and not _is_idle(place, data):
             spins = place["doing"] == SPINS
             waits.append(
                 Wait(place["kind"], place["name"], place["object"] or place["lock"], inner, outer, owner,
@@ -185,13 +180,13 @@ def read(data: SeenContention, threads: Collection[int] | None = None) -> Seen:
     )
 
 
-def _is_idle(place: SeenPlace, inner: Line | None) -> bool:
+def _is_idle(place: SeenPlace, data: SeenContention) -> bool:
     """Whether a thread sleeps to be told something, and not for a lock that another one has."""
     if place["doing"] != PARKED or place["kind"] == GIL:
         return False
     if 2 * place["untimed"] > place["looks"]:
         return True
-    return inner is not None and (Path(inner.file).name, inner.function) in IDLE
+    return place["inner"] is not None and data["functions"][place["inner"][0]][-1]
 
 
 def _times(threads: Collection[SeenThread], idle: float) -> tuple[Times, float]:
@@ -227,7 +222,7 @@ class _Lines:
 
     def __init__(self, data: SeenContention) -> None:
         self._functions = data["functions"]
-        self._tables: dict[int, list[tuple[int, int, int | None]]] = {}
+        self._tables: dict[int, LineTable] = {}
 
     def of(self, site: tuple[int, int] | None) -> Line | None:
         if site is None:
@@ -235,10 +230,5 @@ class _Lines:
         index, offset = site
         file, name, first, table, _ = self._functions[index]
         if index not in self._tables:
-            # the interpreter itself reads its table
-            code = (lambda: None).__code__.replace(co_linetable=table, co_firstlineno=first)
-            self._tables[index] = list(code.co_lines())
-        for start, end, line in self._tables[index]:
-            if start <= offset < end:
-                return Line(file, line or 0, name)
-        return Line(file, first, name)
+            self._tables[index] = LineTable(table, first)
+        return Line(file, self._tables[index].line_at(offset) or first, name)

@@ -36,10 +36,6 @@
 enum { NONE, RUNNING, ENDING };
 
 #define LATE 500000 /* nanoseconds after its time at which a sample is late */
-/* What an automatic pace may cost: this share of one CPU; and its limits, in nanoseconds */
-#define SHARE 0.015
-#define FASTEST 200000
-#define SLOWEST 10000000
 
 static volatile int guard;
 /* Guarded */
@@ -395,11 +391,11 @@ int64_t gilcmp_own_cpu_time(void)
     return -1;
 }
 
-int64_t gilcmp_affordable_pace(int64_t cpu_before, int64_t samples, int64_t otherwise)
+int64_t gilcmp_affordable_pace(gilcmp_budget budget, int64_t cpu_before, int64_t looks, int64_t otherwise)
 {
     const int64_t cpu = gilcmp_own_cpu_time();
-    if (samples <= 0 || cpu < 0)
+    if (looks <= 0 || cpu < 0)
         return otherwise;
-    const int64_t pace = (int64_t)((double)(cpu - cpu_before) / (double)samples / SHARE);
-    return pace < FASTEST ? FASTEST : pace < SLOWEST ? pace : SLOWEST;
+    const int64_t pace = (int64_t)((double)(cpu - cpu_before) / (double)looks / budget.share);
+    return pace < budget.fastest ? budget.fastest : pace < budget.slowest ? pace : budget.slowest;
 }

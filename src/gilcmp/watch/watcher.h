@@ -47,9 +47,15 @@ void gilcmp_watcher_rest(gilcmp_watcher *watcher, int64_t nanoseconds);
  * with which the program may be in step, or on the moment when some thread let go of a core, often the watched one: up to
  * two in a row are left out, to sample at a random moment instead. */
 void gilcmp_watcher_rest_until_sample(gilcmp_watcher *watcher, int64_t pace);
-/* The pace at which sampling takes 1.5 % of one CPU, from the calling thread's CPU time for its samples so far;
- * `otherwise`: where that is not told. */
-int64_t gilcmp_affordable_pace(int64_t cpu_before, int64_t samples, int64_t otherwise);
+/* What looking may cost: a share of one CPU, and between which paces (nanoseconds) it is chosen. */
+typedef struct {
+    double share;
+    int64_t fastest, slowest;
+} gilcmp_budget;
+
+/* The pace that keeps to a budget, from the calling thread's CPU time for its looks so far; `otherwise`: where that is not
+ * told. */
+int64_t gilcmp_affordable_pace(gilcmp_budget budget, int64_t cpu_before, int64_t looks, int64_t otherwise);
 /* CPU time that the calling thread has used, in nanoseconds; -1: not told. */
 int64_t gilcmp_own_cpu_time(void);
 
