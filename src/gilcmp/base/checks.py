@@ -42,7 +42,7 @@ def duration(name: str, value: Any, low: float, high: float) -> float:
         raise ValueError(f"{name} must be seconds, or a time such as '20s', '500ms' or '2m', got {value!r}")
     if not isinstance(seconds, int | float) or isinstance(seconds, bool):
         raise TypeError(f"{name} must be a number of seconds, or a time such as '500ms', got {value!r}")
-    if not low <= seconds <= high:
+    if not low * (1 - 1e-9) <= seconds <= high:  # "100us" is 0.000099999…
         raise ValueError(f"{name} must be from {low:g} to {high:g} seconds, got {value}")
     return float(seconds)
 

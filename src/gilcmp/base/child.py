@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -102,6 +103,61 @@ def ask(
         return json.loads(done.stdout)
     except ValueError:
         raise ChildError(f"it printed {done.stdout[:60]!r} instead of JSON") from None
+
+
+def run_group(
+    command: Sequence[str], *, limit: float, saving: float = 0.0, **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and return what it said; with it ends all that it has started.
+
+    When it takes longer than `limit` seconds, or Ctrl-C is pressed, it is interrupted and has `saving` seconds to save
+    what it has; then all are killed. `settings` are further ones of `subprocess.Popen`.
+
+    Raises
+    ------
+    OSError
+        Where it does not start.
+    subprocess.TimeoutExpired
+        Where it took longer.
+    """
+    with _interrupts_heard():
+        running = subprocess.Popen(  # noqa: S603  # the caller's
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+            start_new_session=True, **settings,
+        )  # fmt: skip
+    with running:
+        try:
+            out, err = running.communicate(timeout=limit)
+        except BaseException:
+            _end_group(running, saving)
+            raise
+    return subprocess.CompletedProcess(command, running.returncode, out, err)
+
+
+@contextlib.contextmanager
+def _interrupts_heard() -> Iterator[None]:
+    """Let what is started meanwhile hear SIGINT: programs in the background ignore it, and so would it."""
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: None)  # ignored as before, but no longer inherited
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_group(running: subprocess.Popen[str], saving: float) -> None:
+    if os.name == "nt":
+        running.kill()
+        return
+    with contextlib.suppress(OSError):
+        if saving:
+            os.killpg(running.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(timeout=saving)  # not for its output: what it has started may keep that open
+        os.killpg(running.pid, signal.SIGKILL)
 
 
 class Child:

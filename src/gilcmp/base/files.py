@@ -23,9 +23,14 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def replace_file(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text so that `path` is either the old file or the whole new one, whatever happens meanwhile."""
+    """Write a text so that `path` is either the old file or the whole new one; packed where its name ends with .gz."""
+    data = text.encode()
+    if os.fspath(path).lower().endswith(".gz"):
+        import gzip
+
+        data = gzip.compress(data, mtime=0)
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(data)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+from gilcmp.base.calls import Call
 
 MOST = 200_000  # objects in all: what is larger takes longer to copy than to measure
 

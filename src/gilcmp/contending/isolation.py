@@ -11,7 +11,6 @@ thing finds several culprits; to isolate only one finds none where there are two
 from __future__ import annotations
 
 import importlib.util
-import math
 import random
 import sys
 import time
@@ -20,12 +19,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from gilcmp.base.calls import Statement
+from gilcmp.base.calls import Call, Statement
 from gilcmp.contending.advice import SHARED
-from gilcmp.contending.copies import Call, CannotCopy, private_call, things_of
-from gilcmp.contending.crew import Crew, call_for
+from gilcmp.contending.copies import CannotCopy, private_call, things_of
 from gilcmp.contending.result import Isolation, SharedThing
-from gilcmp.judge.estimate import Estimate, median_in_time
+from gilcmp.judge.estimate import UNKNOWN, Estimate, median_in_time
+from gilcmp.measure.crew import Crew, call_together
 
 SLICE = 0.05  # seconds that all threads work at once
 ROUNDS = 7
@@ -165,7 +164,7 @@ def _measured(
             tell("copies for each thread", number / rounds)
         for way in random.sample(list(calls), len(calls)):
             try:
-                spent = crew.run([partial(call_for, *call, SLICE) for call in calls[way]])
+                spent = call_together(crew, calls[way], SLICE)
             except Exception as error:  # a copy that does not do what the original does
                 if way == "shared":
                     raise
@@ -183,7 +182,7 @@ def _left_out(way: Any, error: Exception) -> str:
 
 def _concluded(things: Mapping[tuple[str, str], Any], costs: Mapping[Any, list[float]], notes: list[str]) -> Isolation:
     if "private" not in costs:  # there is nothing to compare with
-        return Isolation(Estimate(math.nan, math.nan, math.nan, 0), (), None, tuple(notes))
+        return Isolation(UNKNOWN, (), None, tuple(notes))
     private = costs["private"]
     found = []
     for key, cost in costs.items():

@@ -15,16 +15,16 @@ from typing import Any
 
 from attrs import evolve
 
-from gilcmp.base.calls import Statement, name_of
+from gilcmp.base.calls import Call, Statement, name_of
 from gilcmp.base.checks import Duration, duration, integer
 from gilcmp.contending.advice import advice_for
 from gilcmp.contending.copies import template_of
-from gilcmp.contending.crew import Crew
 from gilcmp.contending.isolation import isolate as sweep
 from gilcmp.contending.names import find_names, roots_of
 from gilcmp.contending.result import UNKNOWN, ContendedLock, Contention, Pauses
 from gilcmp.judge.estimate import Estimate, median_in_time
 from gilcmp.measure.cpus import usable_cpus
+from gilcmp.measure.crew import Crew, call_together
 from gilcmp.measure.machine import environment, gil_enabled, gil_warning
 from gilcmp.measure.placement import PLACES
 from gilcmp.show.model import Chart, Section
@@ -142,7 +142,9 @@ def _measured(
     # who works alone is none of them: their clocks are those of the time that is watched
     with crew, Crew(1, pinned=False) as single:
         began = time.perf_counter()
-        first = crew.run([partial(_work, called, (*args,), dict(kwargs), 0.0)])[0]
+        # arguments of their own, or the threads would meet at the tuple and the dict that hold them
+        works: list[Call] = [(called, (*args,), dict(kwargs)) for _ in range(threads)]
+        first = call_together(crew, works[:1], 0.0)[0]
         length = min(SLICE, budget / 12)
         rounds = max(1, int(budget / (2 * max(length, first[0]))))
         watcher = _gil.Contention(pace, LIBRARY.encode(), without_caller=True)
@@ -156,9 +158,8 @@ def _measured(
                     progress(f"{threads} threads and one, in turns", number / rounds)
                 for side in ("one", "all", "all", "one") if number % 2 else ("all", "one", "one", "all"):
                     n = threads if side == "all" else 1
-                    jobs = [partial(_work, called, (*args,), dict(kwargs), length / 2)] * n
                     counting = partial(watcher.count, True) if side == "all" else None
-                    found = (crew if side == "all" else single).run(jobs, counting)
+                    found = call_together(crew if side == "all" else single, works[:n], length / 2, counting)
                     watcher.count(False)
                     rate = sum(calls / seconds for seconds, calls in found)
                     (together if side == "all" else alone).append(rate)
@@ -176,14 +177,6 @@ def _measured(
 
 def _pairs(values: Sequence[float]) -> list[tuple[float, float]]:
     return list(zip(values[::2], values[1::2], strict=True))
-
-
-def _work(
-    func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], seconds: float
-) -> tuple[float, int]:
-    """Call it for so many seconds, at least once; return the seconds and the number of calls."""
-    n, took = _gil.call_for(func, args, kwargs, seconds, 10**9)
-    return max(took, 1e-9), n
 
 
 # ---- a block of a program ------------------------------------------------------------------------------------------

@@ -38,11 +38,7 @@ def _run(conditions: Conditions) -> Outcome:
             place = kernel, f"two threads, {python.name}"
             figures.append(Figure.of(f"{kernel}: speed-up of two threads, {python.name}", cell.speedup, "x", *place))
         speedups.append(without[kernel, "threads"].speedup)
-        one, other = (
-            [seen.wall / cell.record.work for seen in cell.quiet]
-            for cell in (with_gil[kernel, "serial"], without[kernel, "serial"])
-        )
-        costs.append(ratio_of_medians(one, other))
+        costs.append(ratio_of_medians(with_gil[kernel, "serial"].times, without[kernel, "serial"].times))
         name = f"{kernel}: one thread without a GIL, of the time with one"
         figures.append(Figure.of(name, costs[-1], "x", kernel, "one thread: its time without a GIL, of that with"))
     scales, costs_more = any_above(speedups, PARALLEL), any_above(costs, 1.0)

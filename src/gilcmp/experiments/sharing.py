@@ -10,10 +10,10 @@ from typing import Any
 from attrs import frozen
 
 from gilcmp.base.calls import execute
-from gilcmp.contending.crew import Crew, call_for
 from gilcmp.experiments.claim import CONFIRMED, REFUTED, Conditions, Figure, Outcome, Unclear, above
 from gilcmp.judge.estimate import Estimate, median_in_time
 from gilcmp.judge.verdict import Verdict
+from gilcmp.measure.crew import Crew, call_together
 
 SLICE = 0.02  # seconds that all threads work at once
 FEWEST = 9  # rounds
@@ -64,7 +64,7 @@ def measure(source: str, conditions: Conditions) -> Shared:
         ways = {"together": [one, one], "apart": own, "alone": own[:1]}
         for _ in range(max(FEWEST, int(conditions.seconds / (3 * SLICE)))):
             for way in random.sample(list(ways), len(ways)):
-                spent = crew.run([partial(call_for, work, (), {}, SLICE) for work in ways[way]])
+                spent = call_together(crew, [(work, (), {}) for work in ways[way]], SLICE)
                 costs[way].append(sum(seconds for seconds, _ in spent) / sum(calls for _, calls in spent))
     together, apart, alone = costs["together"], costs["apart"], costs["alone"]
     found = Shared(

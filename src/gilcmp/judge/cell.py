@@ -53,6 +53,8 @@ class Cell:
         Seconds until its workers were ready.
     hand_over : float or None
         Seconds to hand an empty task over to its workers and get the answer.
+    memory : int or None
+        Bytes of memory that one of its workers takes.
     rounds : sequence of Observation
         Everything that was observed, quiet or not.
     record, serial_record : CellRecord
@@ -76,6 +78,7 @@ class Cell:
         self._cpus = run.environment.cpus
         self.startup = None if start is None else start.startup
         self.hand_over = None if start is None else start.hand_over
+        self.memory = None if start is None else start.memory
 
     @property
     def is_serial(self) -> bool:
@@ -130,9 +133,14 @@ class Cell:
         return bool(self.speedup.n) and self.verdict.word not in UNDECIDED
 
     @cached_property
+    def times(self) -> Sequence[float]:
+        """Seconds of wall time for one unit of work in each quiet round."""
+        return [seen.wall / self.record.work for seen in self.quiet]
+
+    @cached_property
     def time(self) -> Estimate:
         """Seconds of wall time for one unit of work, over the quiet rounds."""
-        return median([seen.wall / self.record.work for seen in self.quiet])
+        return median(self.times)
 
     @cached_property
     def cores(self) -> Estimate:

@@ -147,6 +147,7 @@ def cell_record(cell: Cell) -> dict[str, object]:
             "reason": cell.error or cell.verdict.reason,
             "startup": cell.startup,
             "hand_over": cell.hand_over,
+            "memory": cell.memory,
             "sending": cell.record.sending,
             "bytes_out": cell.record.bytes_out,
             "bytes_back": cell.record.bytes_back,

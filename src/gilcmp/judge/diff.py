@@ -25,8 +25,9 @@ from gilcmp.judge.differences import (
     what_the_lock_changed,
     without_partner,
 )
-from gilcmp.judge.estimate import CONFIDENCE, Estimate
+from gilcmp.judge.estimate import CONFIDENCE, UNKNOWN, Estimate
 from gilcmp.judge.ratios import chance_below, holm, ratio_of_medians
+from gilcmp.judge.side_by_side import Odd, Row, odd_ones, rows_of, told
 from gilcmp.judge.verdict import MIN_ROUNDS, ratio
 from gilcmp.saved.benchmark_files import is_benchmark_file, run_from_benchmarks
 from gilcmp.saved.kept import Kept
@@ -40,6 +41,7 @@ Source: TypeAlias = str | os.PathLike[str] | Comparison
 # Fields of an environment that differ even between two runs on one machine, and so are left out
 UNTOLD = ("load",)
 MOST_CELLS = 8  # on a screen
+MOST_RUNS = 2  # against the first; of more, the table of all runs tells enough
 CSV_FIELDS = (
     "run", "kernel", "implementation", "strategy", "workers", "time", "time_low", "time_high", "speedup",
     "speedup_low", "speedup_high", "note",
@@ -58,6 +60,8 @@ class Diff(Kept):
         What differs between their environments; what matters for threads comes first.
     runs : tuple of RunDiff
         Each further run against the first.
+    rows : tuple of Row
+        For three runs or more: each cell in all of them.
     """
 
     FORMAT: ClassVar[str] = "gilcmp diff"
@@ -65,6 +69,12 @@ class Diff(Kept):
     names: tuple[str, ...]
     environment: tuple[Difference, ...]
     runs: tuple[RunDiff, ...]
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def odd(self) -> list[Odd]:
+        """Of three runs or more: those that are surely apart from the others in a cell, by a tenth at least."""
+        return odd_ones(self.names, self.rows)
 
     def below(self, limit: float) -> list[tuple[str, CellDiff, str]]:
         """Return the cells that got worse than `limit` for sure.
@@ -91,6 +101,7 @@ class Diff(Kept):
     def sections(self) -> list[Section]:
         """Return what is shown of it: the environments, then each run against the first."""
         sections = [section("", *self.findings)] if self.findings else []
+        sections.append(section("All runs", *told(self.names, self.rows, self.odd)))
         title = "What differs between the environments"
         table = environment_table(self.names, self.environment) if self.environment else "nothing"
         sections.append(section(title, table))
@@ -100,12 +111,13 @@ class Diff(Kept):
                 section("", "Geometric means", mean_table(run)),
                 section("", reading(run), *without_partner(self.names[0], run)),
             ]
-        return sections
+        return [each for each in sections if each.parts]
 
     def overview(self, width: int = 80) -> list[Section]:
         """Return what was found, the means, and the cells that differ most."""
         sections = [section("", *self.findings)] if self.findings else []
-        for run in self.runs:
+        sections.append(section("All runs", *told(self.names, self.rows, self.odd)))
+        for run in self.runs if len(self.runs) <= MOST_RUNS else ():
             apart = [cell for cell in run.cells if not cell.refused and (differs(cell.time) or differs(cell.speedup))]
             apart.sort(key=lambda cell: -max(_distance(cell.time), _distance(cell.speedup)))
             shown = evolve(run, cells=tuple(apart[:MOST_CELLS]))
@@ -138,7 +150,7 @@ def _distance(value: Estimate) -> float:
     return abs(math.log(value.value)) if differs(value) else 0.0
 
 
-def diff(first: Source, *others: Source) -> Diff:
+def diff(first: Source, *others: Source, names: Sequence[str] | None = None) -> Diff:
     """Lay saved runs side by side.
 
     Parameters
@@ -147,6 +159,8 @@ def diff(first: Source, *others: Source) -> Diff:
         What the others are compared with.
     *others : path or Comparison
         At least one.
+    names : sequence of str, optional
+        What to call them; by default by their Pythons or files.
 
     Returns
     -------
@@ -174,11 +188,14 @@ def diff(first: Source, *others: Source) -> Diff:
     sources = [first, *others]
     loaded = [_load(source) for source in sources]
     runs = [run for run, _ in loaded]
-    names = _names(sources, runs)
+    if names is not None and len(names) != len(sources):
+        raise ValueError(f"names must be as many as there are runs, {len(sources)}, got {len(names)}")
+    called = _names(sources, runs) if names is None else list(names)
     return Diff(
-        names=tuple(names),
+        names=tuple(called),
         environment=tuple(_environments(loaded)),
-        runs=tuple(_run_diff(name, runs[0], run) for name, run in zip(names[1:], runs[1:], strict=True)),
+        runs=tuple(_run_diff(name, runs[0], run) for name, run in zip(called[1:], runs[1:], strict=True)),
+        rows=rows_of(runs),
     )
 
 
@@ -248,15 +265,13 @@ def _run_diff(name: str, first: Comparison, other: Comparison) -> RunDiff:
 
 def _cell_diff(first: Cell, other: Cell) -> CellDiff:
     key = first.record.key
-    unknown = Estimate(math.nan, math.nan, math.nan, 0)
     reason = _why_not(first, other)
     if reason:
-        return CellDiff(key, unknown, unknown, reason)
-    times = [[seen.wall / cell.record.work for seen in cell.quiet] for cell in (first, other)]
-    speedup = unknown
+        return CellDiff(key, UNKNOWN, UNKNOWN, reason)
+    speedup = UNKNOWN
     if not first.is_serial:
         speedup = ratio_of_medians(_speedups(first), _speedups(other))
-    return CellDiff(key, ratio_of_medians(*times), speedup)
+    return CellDiff(key, ratio_of_medians(first.times, other.times), speedup)
 
 
 def _speedups(cell: Cell) -> list[float]:
@@ -304,7 +319,7 @@ def geometric_mean(values: Sequence[Estimate]) -> Estimate:
     """
     known = [value for value in values if not math.isnan(value.value)]
     if not known:
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return UNKNOWN
 
     def mean(ends: Sequence[float]) -> float:
         return math.exp(sum(map(math.log, ends)) / len(ends))

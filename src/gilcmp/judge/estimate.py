@@ -45,6 +45,8 @@ class Estimate:
         return Estimate(self.value * factor, self.low * factor, self.high * factor, self.n)
 
 
+#: What was not measured
+UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 # Values from which on there is an interval: with 5, even the range holds the median in 93.8 % of cases.
 FEWEST = 6
 # Values up to which the binomial distribution is added up; beyond, the normal one is exact enough.
@@ -75,7 +77,7 @@ def interval_rank(n: int) -> int:
 def median(values: Sequence[float]) -> Estimate:
     """Estimate the median, with its order-statistics interval (below six values without); NaN without any value."""
     if not values:
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return UNKNOWN
     ordered = sorted(values)
     rank = interval_rank(len(ordered))
     if rank == 0:
@@ -123,7 +125,7 @@ def ratio_of_sums(parts: Sequence[tuple[float, float]]) -> Estimate:
     """
     whole = sum(b for _, b in parts)
     if whole <= 0:
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return UNKNOWN
     value = sum(a for a, _ in parts) / whole
     length = -(-len(parts) // BATCHES)
     batches = [parts[start : start + length] for start in range(0, len(parts), length)]
@@ -137,7 +139,7 @@ def ratio_of_sums(parts: Sequence[tuple[float, float]]) -> Estimate:
     return Estimate(value, value - t * error, value + t * error, len(parts))
 
 
-def serial_fraction(speedup: float, workers: int) -> float:
+def serial_fraction(speedup: float, workers: float) -> float:
     """Share of the work that behaved as if it could not be done in parallel.
 
     Karp and Flatt, Measuring parallel processor performance, CACM 33 (5), 1990: the metric e.
@@ -146,9 +148,9 @@ def serial_fraction(speedup: float, workers: int) -> float:
     ----------
     speedup : float
         The measured speed-up.
-    workers : int
-        How many workers could really run at once, at least 2.
+    workers : float
+        How many workers could really run at once, more than 1.
     """
-    if workers < 2:
-        raise ValueError(f"workers must be at least 2, got {workers}")
+    if workers <= 1:
+        raise ValueError(f"workers must be more than 1, got {workers}")
     return (1 / speedup - 1 / workers) / (1 - 1 / workers)

@@ -25,6 +25,9 @@ def comparison_sections(cells: Sequence[Cell], run: Run, findings: Sequence[str]
             prices.setdefault(pool.strategy, []).append(pool.hand_over)
     handing = ", ".join(f"{strategy} {words.seconds(middle(price))}" for strategy, price in prices.items())
     parts += [Sentence(f"Handing over an empty task: {handing}.", "dim")] * bool(handing)
+    sizes = {pool.strategy: pool.memory for pool in run.pools if pool.memory is not None}
+    weights = ", ".join(f"{strategy} {words.data(size)}" for strategy, size in sizes.items())
+    parts += [Sentence(f"Memory that a worker takes: {weights}.", "dim")] * bool(weights)
     parts += [Sentence(sentence, "dim") for sentence in sending(cells)]
     parts += [Sentence(sentence) for sentence in findings]
     parts += [Sentence(f"Note: {note}.", "strong") for note in run.notes]

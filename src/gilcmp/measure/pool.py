@@ -84,6 +84,8 @@ class Pool:
         How many workers it may use.
     startup : float
         Seconds until all workers were ready.
+    grown : int or None
+        Bytes by which this process grew while it was opened; None where the system does not tell.
     """
 
     strategy: Strategy
@@ -91,6 +93,7 @@ class Pool:
     startup: float
     _executor: Executor | Runner
     _children: frozenset[Any]
+    grown: int | None = None
 
     @classmethod
     def open(cls, strategy: Strategy, workers: int) -> Pool:
@@ -102,6 +105,7 @@ class Pool:
             When it does not open.
         """
         before = set(multiprocessing.active_children())
+        had = _resident()
         start = time.perf_counter()
         with warnings.catch_warnings():
             # 3.12+ warns of fork beside threads. Ours hold no lock then: they wait for work, or do not run yet.
@@ -133,7 +137,21 @@ class Pool:
                 raise
         pool.startup = time.perf_counter() - start
         pool._children = frozenset(set(multiprocessing.active_children()) - before)
+        has = _resident()
+        pool.grown = None if had is None or has is None else max(0, has - had)
         return pool
+
+    def memory(self) -> int | None:
+        """Return the bytes of memory that a worker takes, on average; None where the system does not tell.
+
+        Of processes it is their proportional share (PSS) where the system tells that, else what is theirs alone; of
+        threads and interpreters, the bytes by which this process grew when they were started.
+        """
+        if not self._children:
+            here = self.strategy.own and not self.strategy.name.startswith("dask")
+            return self.grown // self.workers if here and self.grown is not None else None
+        sizes = [size for size in map(_memory_of, self._children) if size is not None]
+        return sum(sizes) // len(sizes) if sizes else None
 
     def hand_over(self) -> float:
         """Measure the seconds to hand an empty task over and get its answer, when many follow each other."""
@@ -271,6 +289,26 @@ class Pool:
     def _kill(self) -> None:
         for child in self._children:
             child.kill()
+
+
+def _resident() -> int | None:
+    import psutil
+
+    try:
+        return int(psutil.Process().memory_info().rss)
+    except (psutil.Error, OSError):  # no /proc, or no further file
+        return None
+
+
+def _memory_of(child: Any) -> int | None:
+    """Return the memory of a process, in bytes: the pages that it shares with others count in part."""
+    import psutil
+
+    try:
+        told = psutil.Process(child.pid).memory_full_info()
+    except (psutil.Error, OSError):
+        return None
+    return int(getattr(told, "pss", 0) or getattr(told, "uss", 0)) or None
 
 
 def _is_stopped(child: Any) -> bool:

@@ -141,6 +141,7 @@ def compare_pythons(
     *,
     budget: Duration = 30.0,
     progress: Callable[[Progress], None] | None = None,
+    elsewhere: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> list[tuple[Python, Comparison]]:
     """Run the same comparison in several interpreters, in turn, round by round.
@@ -157,6 +158,8 @@ def compare_pythons(
         Seconds for the rounds of all of them together; starting up is not in it.
     progress : callable, optional
         Called before each round.
+    elsewhere : mapping of str to object, optional
+        Arguments that are others in all interpreters but the first, such as fewer strategies.
     **arguments
         Further ones of `gilcmp.compare` that JSON can express.
 
@@ -182,7 +185,7 @@ def compare_pythons(
         for python in pythons:
             if progress is not None:
                 progress(Progress(f"starting {python.name}", 0.0, budget))
-            children.append(_RemoteSession(python, request))
+            children.append(_RemoteSession(python, {**request, **(elsewhere or {})} if children else request))
             children[-1].ready()
         began = time.perf_counter()
         groups = 1 if any(":" in name for name in kernels) else len(kernels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from attrs import frozen
@@ -259,7 +260,9 @@ def _kernels(work: Any, tasks: Any, implementations: Sequence[str] | None) -> li
     for wanted in work:
         kernel = kernels.get(wanted) if isinstance(wanted, str) else wanted
         if not isinstance(kernel, Kernel):
-            raise ValueError(f"kernel must be one of {', '.join(kernels)}, got {wanted!r}")
+            close = get_close_matches(wanted, kernels, 1) if isinstance(wanted, str) else []
+            meant = f": did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"kernel must be one of {', '.join(kernels)}, got {wanted!r}{meant}")
         if kernel in chosen:
             raise ValueError(f"kernels must not repeat, got {kernel.name!r} twice")
         chosen.append(kernel)

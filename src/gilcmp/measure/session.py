@@ -117,6 +117,8 @@ class Session:
     def end(self, error: BaseException | None = None) -> Comparison | BaseException:
         """Close the pools; return what was measured, or the error that ended it, with what was measured until then."""
         self._complete = error is None
+        if self._complete:
+            self._weigh_workers()
         self._close_pools(at_once=not self._complete)
         if error is None:
             self._tell("done")
@@ -189,6 +191,14 @@ class Session:
         else:
             return
         gc.collect()  # a half-opened pool holds file descriptors
+
+    def _weigh_workers(self) -> None:
+        """Note what memory the workers take, now that they have done everything."""
+        self._startups = [
+            evolve(start, memory=pool.memory()) if pool is not None else start
+            for start in self._startups
+            for pool in [self._pools.get((start.strategy, start.workers))]
+        ]
 
     def _close_pools(self, *, at_once: bool) -> None:
         for pool in self._pools.values():

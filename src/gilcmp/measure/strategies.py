@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gilcmp.measure.executors import (
     AsyncioExecutor,
@@ -19,12 +19,13 @@ from gilcmp.measure.executors import (
     open_threads,
     process_opener,
 )
+from gilcmp.measure.on_dask import no_dask, opener
 from gilcmp.measure.runners import opened
 
 # The names of the ready-made ones; a type checker finds others.
 StrategyName: TypeAlias = Literal[
     "serial", "threads", "processes", "processes-spawn", "processes-fork", "processes-forkserver", "asyncio",
-    "interpreters",
+    "interpreters", "dask",
 ]  # fmt: skip
 
 START_METHODS = ("spawn", "fork", "forkserver")
@@ -103,6 +104,13 @@ strategies: Mapping[str, Strategy] = MappingProxyType(
                 no_interpreters(),
                 isolated=True,
             ),
+            Strategy(
+                "dask",
+                "workers of a Dask cluster: processes of one thread each here, or dask:ADDRESS",
+                opener(),
+                no_dask(),
+                isolated=True,
+            ),
         )
     }
 )
@@ -159,6 +167,9 @@ def _resolve_one(wanted: Any) -> Strategy:
     if isinstance(wanted, Strategy):
         return wanted
     if isinstance(wanted, str):
+        name, _, address = wanted.partition(":")
+        if name == "dask" and address:
+            return evolve(strategies["dask"], name=wanted, open=opener(address))
         if wanted not in strategies:
             raise ValueError(f"strategy must be one of {', '.join(strategies)}, got {wanted!r}")
         return strategies[wanted]

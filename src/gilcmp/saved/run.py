@@ -63,12 +63,16 @@ class PoolStart:
     hand_over : float or None
         Seconds to hand an empty task over and get its answer, when many follow each other; None in runs saved before
         this was measured.
+    memory : int or None
+        Bytes of memory that a worker takes; None where the system does not tell, and in runs saved before this was
+        measured.
     """
 
     strategy: str = field(validator=_name)
     workers: int = field(validator=_count)
     startup: float = field(validator=_seconds)
     hand_over: float | None = field(default=None, validator=validators.optional(_seconds))
+    memory: int | None = field(default=None, validator=validators.optional(between(0, 2**63)))
 
 
 @frozen

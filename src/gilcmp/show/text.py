@@ -61,7 +61,7 @@ def _part(part: Part, width: int) -> RenderableType:
             text = Text.assemble(_styled(part.lead.text, part.lead.tone), ": ", text)
         return Padding(text, (0, 0, 0, part.indent)) if part.indent else text
     if isinstance(part, Table):
-        table = _table(part, width)
+        table = _table(part, width) if _fits(part, width) else _stacked(part)
         return Padding(table, (0, 0, 0, part.indent)) if part.indent else table
     raise TypeError(f"part must be a sentence or a table, got {type(part).__name__}")
 
@@ -73,7 +73,7 @@ def _styled(text: str, tone: str) -> Text:
 def _table(table: Table, width: int) -> RichTable:
     gap = 1 if table.has_head else 2
     drawn = RichTable(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim", show_header=table.has_head)
-    widths = _widths(table, width - table.indent - gap * (len(table.columns) - 1))
+    widths = _widths(table, _room(table, width))
     for number, column in enumerate(table.columns):
         title = table.title if table.title and number == 0 else column.title
         drawn.add_column(_styled(title, ""), width=widths[number], **_settings(column))
@@ -84,8 +84,31 @@ def _table(table: Table, width: int) -> RichTable:
     return drawn
 
 
-def _widths(table: Table, room: int) -> Sequence[int | None]:
-    """Return widths of columns in which no word is broken; None each where rich may choose, or where there are none."""
+def _stacked(table: Table) -> RenderableType:
+    """Return a table that is too wide as sentences, one a row: numbers with the titles of their columns."""
+    lines = []
+    for row in table.rows:
+        parts = []
+        for column, value in zip(table.columns, row, strict=True):
+            shown = _styled(value.text, value.tone) if isinstance(value, Value) else _styled(value, "")
+            title = f"{column.title} " if column.right and column.title else ""
+            parts += [_styled(title, "dim") + shown] if shown.plain else []
+        lines.append(Padding(Text(", ").join(parts), (0, 0, 0, 2)))
+    return Group(*([_styled(table.title, "")] if table.title else []), *lines)
+
+
+def _room(table: Table, width: int) -> int:
+    return width - table.indent - (1 if table.has_head else 2) * (len(table.columns) - 1)
+
+
+def _fits(table: Table, width: int) -> bool:
+    """Whether a table can be drawn without breaking a word."""
+    shortest, _ = _needed(table)
+    return sum(shortest) <= _room(table, width)
+
+
+def _needed(table: Table) -> tuple[list[int], list[int]]:
+    """Return what each column needs where its words wrap, and where they do not."""
     shortest, longest = [], []
     for number, column in enumerate(table.columns):
         title = table.title if table.title and number == 0 else column.title
@@ -93,8 +116,14 @@ def _widths(table: Table, room: int) -> Sequence[int | None]:
         texts = [title, *(value.text if isinstance(value, Value) else value for value in values)]
         longest.append(max(map(len, texts)))
         # numbers stay with their units
-        words = [word for text in texts for word in ([text] if column.right else text.split())]
+        words = [*title.split(), *(word for text in texts[1:] for word in ([text] if column.right else text.split()))]
         shortest.append(max(map(len, words), default=0) if column.wraps else longest[-1])
+    return shortest, longest
+
+
+def _widths(table: Table, room: int) -> Sequence[int | None]:
+    """Return widths of columns in which no word is broken; None each where rich may choose."""
+    shortest, longest = _needed(table)
     if sum(longest) <= room or sum(shortest) > room:
         return [None] * len(table.columns)
     # the widest columns give up what is missing
