@@ -1,0 +1,1 @@
+"""Watching a process for as long as it runs: from inside, and from outside."""
