@@ -1,1 +1,1 @@
-"""What is built on the watchers: probe, timeline, threshold, atlas."""
+"""What is built on the watchers: probe, timeline, threshold."""

@@ -15,13 +15,13 @@ from attrs import evolve, frozen
 
 from gilcmp.base.calls import name_of
 from gilcmp.base.checks import Duration, Exceptions, duration, exceptions, integer
-from gilcmp.judge.estimate import Estimate, ratio_of_sums
+from gilcmp.judge.estimate import UNKNOWN, Estimate, ratio_of_sums
 from gilcmp.judge.verdict import Verdict
 from gilcmp.measure.cpus import usable_cpus
 from gilcmp.measure.machine import gil_enabled
-from gilcmp.probing.probe_result import HOLDS, SHORT, Probe, Stall, judge_probe, usable
+from gilcmp.probing.probe_result import HOLDS, SHORT, HeldAt, Probe, Stall, judge_probe, usable
 from gilcmp.watch import _gil
-from gilcmp.watch.waits import LIBRARY, read
+from gilcmp.watch.waits import LIBRARY, OURS, Line, read
 
 # Seconds between two looks of the sampler while `held` is measured: where it can have a core of its own, and where
 # it has to share one
@@ -33,8 +33,11 @@ MAX_WAITS = 100_000
 # getting the lock back beside a busy thread
 HELD, SHAPE, STALLS, BESIDE = 0.45, 0.15, 0.25, 0.15
 
+PARTLY = 0.02  # of the time: one that holds for less, or lets go for less, is not asked where
+LINES_PACE = 200e-6  # seconds between two looks at where it holds
 LOCKS_PACE = 500e-6  # seconds between two looks at what the call waits for, where there is no GIL
 NOT_SEEN = (math.nan, math.nan)
+MOST_LINES = 4
 MIN_SAMPLES = 200  # fewer looks say nothing
 LOST = 0.5  # with no core for more than this share of the time, the sampler's figures are not used
 UNSEEN = 0.2  # largest error of the share, as a fraction of the unseen time: see docs/probe.md
@@ -136,7 +139,10 @@ def _repeated(name: str, call: _Call, pace: float, budget: float) -> Probe:
     if held.share < HOLDS and shape.hand_overs * sys.getswitchinterval() < budget and gil_enabled():
         reacquire = call.beside_busy_thread(budget * BESIDE, held.time, shape.hand_overs)
     waits = NOT_SEEN if gil_enabled() or call.has_more else call.lock_waits(budget * BESIDE)
-    return _concluded(name, held, shape, stalls, reacquire, lambda: _lets_others_in(call, held.time), waits)
+    found = _concluded(name, held, shape, stalls, reacquire, lambda: _lets_others_in(call, held.time), waits)
+    if gil_enabled() and not call.has_more and PARTLY < found.held.value < 1 - PARTLY:
+        found = evolve(found, lines=call.held_at(budget * BESIDE))
+    return found
 
 
 def best_pace() -> float:
@@ -325,6 +331,25 @@ class _Call:
         times = read(seen, {threading.get_native_id()}).times
         return ((times.spinning + times.parked) / times.total, times.stopped / times.total) if times.total else NOT_SEEN
 
+    def held_at(self, seconds: float) -> tuple[HeldAt, ...]:
+        """Return the lines at which the call holds the lock, the longest first; none where it runs no Python."""
+        watcher = _gil.Monitor(LINES_PACE, 0.0, 0.0, 0.0, -1, LIBRARY.encode())
+        try:
+            _gil.call_for(self.func, self.args, self.kwargs, seconds, MAX_CALLS, self.raises)
+        finally:
+            watcher.stop()
+        seen = watcher.read()
+        if seen["looks"] < MIN_SAMPLES / 2 or not seen["watched"]:
+            return ()
+        shares: dict[tuple[str, str], float] = {}
+        for _, place, _, held, _, _ in seen["lines"]:
+            if place is not None and not place[0].startswith(OURS):
+                line = Line(*place)
+                key = str(line), line.function
+                shares[key] = shares.get(key, 0.0) + held / seen["watched"]
+        longest = sorted(shares.items(), key=lambda entry: -entry[1])[:MOST_LINES]
+        return tuple(HeldAt(*key, share) for key, share in longest if share >= PARTLY)
+
     def beside_busy_thread(self, seconds: float, alone: float, hand_overs: float) -> float:
         """Seconds that a call takes longer beside a busy Python thread, per release."""
         if hand_overs < 0.5:
@@ -361,7 +386,7 @@ def _concluded(
         name=name,
         calls=held.calls,
         time=held.time,
-        held=Estimate(math.nan, math.nan, math.nan, 0),
+        held=UNKNOWN,
         others=math.nan,
         longest_hold=math.nan,
         hand_overs=math.nan,

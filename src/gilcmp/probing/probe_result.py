@@ -63,6 +63,15 @@ class Stall:
 
 
 @frozen
+class HeldAt:
+    """A line at which a call holds the GIL: where it is, its function, and its share of the call's time."""
+
+    line: str
+    function: str
+    share: float
+
+
+@frozen
 class Probe(Kept, Drawn):
     """What a call does to the GIL.
 
@@ -94,6 +103,8 @@ class Probe(Kept, Drawn):
     waited, stopped : float
         Free-threaded builds: shares of the call's time for which it waited for locks, at least, and was stopped with
         the whole world; NaN where that was not seen.
+    lines : tuple of HeldAt
+        For a call that holds for a part of its time, and runs Python: at which lines, the longest first.
     """
 
     FORMAT: ClassVar[str] = "gilcmp probe"
@@ -111,6 +122,7 @@ class Probe(Kept, Drawn):
     verdict: Verdict
     waited: float = math.nan
     stopped: float = math.nan
+    lines: tuple[HeldAt, ...] = ()
 
     def sections(self) -> list[Section]:
         """Return what is shown of it."""
@@ -212,6 +224,8 @@ def _figures(probe: Probe) -> Table:
         *([] if probe.verdict.word in ("holds, blocks", "holds, briefly") else [("released", released)]),
         ("others wait", f"{_waits(probe, ', ')} (median, 99 %, longest of {probe.stall.n})"),
     ]
+    for number, line in enumerate(probe.lines):
+        rows.append(("held at" if number == 0 else "", f"{words.percent(line.share)} {line.line} {line.function}"))
     if not math.isnan(probe.waited):
         rows.append(("waited for locks", f"{100 * probe.waited:.1f} % of the time, at least"))
         rows.append(("stopped", f"{100 * probe.stopped:.1f} % of the time, with the whole world"))

@@ -45,8 +45,18 @@ def check(name: str, *, module: bool) -> None:
             raise ProgramError(f"{name}: {error.strerror}") from None
 
 
-def run(name: str, arguments: Sequence[str], *, module: bool) -> None:
-    """Run a script (a file, a folder or a zip file with a `__main__.py`) or a module, as `__main__`."""
+def load(name: str, *, module: bool) -> CodeType | None:
+    """Return a script's code, or None for what is not one file; SyntaxError is raised before anything is recorded."""
+    if module or Path(name).is_dir() or _is_importable_archive(name):
+        return None
+    return _code(str(Path(name).absolute()))
+
+
+def run(name: str, arguments: Sequence[str], *, module: bool, code: CodeType | None = None) -> None:
+    """Run a script (a file, a folder or a zip file with a `__main__.py`) or a module, as `__main__`.
+
+    `code` is what `load` returned.
+    """
     main = ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
     sys.argv[:] = [name, *arguments]
@@ -57,7 +67,7 @@ def run(name: str, arguments: Sequence[str], *, module: bool) -> None:
         sys.modules["__main__"] = main
         runpy._run_module_as_main(name)  # type: ignore[attr-defined]  # what python -m calls
         return
-    if Path(name).is_dir() or _is_importable_archive(name):
+    if code is None:
         sys.path[:first] = [str(Path(name).absolute())]
         sys.modules["__main__"] = main
         runpy._run_module_as_main("__main__", alter_argv=False)  # type: ignore[attr-defined]
@@ -77,7 +87,7 @@ def run(name: str, arguments: Sequence[str], *, module: bool) -> None:
     if sys.version_info < (3, 15):
         main.__dict__["__cached__"] = None
     sys.modules["__main__"] = main
-    exec(_code(path), main.__dict__)  # noqa: S102  # what was asked for
+    exec(code, main.__dict__)  # noqa: S102  # what was asked for
 
 
 def _is_importable_archive(name: str) -> bool:

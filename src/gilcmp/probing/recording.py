@@ -10,15 +10,16 @@ from typing import Any
 from attrs import frozen
 
 from gilcmp.watch.thread_names import ThreadNames
+from gilcmp.watch.waits import Line
 
 #: What a thread does for a while, by the number in the field ``doing`` of `Timeline.spans`.
 DOING = ("holds", "waits", "runs", "blocked", "away", "asleep")
 HOLDS, WAITS, RUNS, BLOCKED, AWAY, ASLEEP = range(6)
-KEEP = 1_000_000  # spans: 24 bytes each
+KEEP = 1_000_000  # spans: 32 bytes each
 NOBODY = -1  # "thread" of a span in which nothing was seen
 
 # gilcmp_span and gilcmp_clock of watch/recorder.h
-SPAN = [("start", "i8"), ("end", "i8"), ("thread", "i4"), ("doing", "i4")]
+SPAN = [("start", "i8"), ("end", "i8"), ("thread", "i4"), ("doing", "i4"), ("line", "i4"), ("", "i4")]
 _CLOCK = [("time", "i8"), ("cpu", "i8"), ("run_delay", "i8"), ("thread", "i4"), ("", "i4")]
 
 
@@ -68,6 +69,31 @@ class Thread:
     longest_hold: float
     holds: int
     asleep: float = 0.0
+
+
+@frozen
+class ThreadLine:
+    """A line at which a thread held the GIL (free-threaded builds: was attached).
+
+    Attributes
+    ----------
+    thread : str
+        The thread's name.
+    line : Line or None
+        The innermost line of Python; None: it could not be read, or no Python code ran.
+    caller : Line or None
+        The innermost one outside the standard library.
+    held : float
+        Seconds.
+    looks : int
+        How many looks that is.
+    """
+
+    thread: str
+    line: Line | None
+    caller: Line | None
+    held: float
+    looks: int
 
 
 class Recording:
@@ -190,6 +216,27 @@ class Recording:
             )
         return tuple(threads)
 
+    @cached_property
+    def lines(self) -> tuple[ThreadLine, ...]:
+        """Where threads held the GIL (free-threaded builds: were attached), the longest first; not in older files."""
+        data = self._data.get("lines", ())
+        return tuple(
+            ThreadLine(
+                self.threads[index].name,
+                None if inner is None else Line(*inner),
+                None if outer is None else Line(*outer),
+                held / 1e9,
+                looks,
+            )
+            for index, inner, outer, held, _, looks in sorted(data, key=lambda line: -line[3])
+        )
+
+    @property
+    def places(self) -> list[str]:
+        """What the field ``line`` of `spans` means; empty where a line could not be read."""
+        lines = [None if inner is None else Line(*inner) for _, inner, *_ in self._data.get("lines", ())]
+        return ["" if line is None else f"{line.file}:{line.line} {line.function}" for line in lines]
+
     @property
     def longest_hold(self) -> tuple[float, str]:
         """Longest hold that was seen, in seconds, and the thread's name."""
@@ -201,11 +248,12 @@ class Recording:
         """What was seen, by rising end, as a structured NumPy array.
 
         Fields: ``start`` and ``end`` in nanoseconds since the recording began, ``thread`` (index of `threads`; -1:
-        nothing was seen of anybody) and ``doing`` (index of `DOING`).
+        nothing was seen of anybody), ``doing`` (index of `DOING`) and ``line`` (where it held; index of the recorder's
+        lines, -1: not known).
         """
         import numpy as np
 
-        spans = np.frombuffer(self._data["spans"], dtype=SPAN).copy()
+        spans = np.frombuffer(self._data["spans"], dtype=np.dtype(SPAN)).copy()
         spans["start"] -= self._data["began"]
         spans["end"] -= self._data["began"]
         return spans

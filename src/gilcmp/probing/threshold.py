@@ -16,7 +16,7 @@ from gilcmp.compute.registry import kernels
 from gilcmp.judge.charts import PALETTE
 from gilcmp.judge.comparison import Comparison
 from gilcmp.judge.crossing import crossing
-from gilcmp.judge.estimate import Estimate, median
+from gilcmp.judge.estimate import UNKNOWN, Estimate, median
 from gilcmp.judge.verdict import Situation, judge
 from gilcmp.measure.compare import compare
 from gilcmp.measure.session import Progress
@@ -35,7 +35,6 @@ STEPS_PER_DECADE = 2
 TASK = 2e-3  # seconds of a task: so many calls of a size go into one
 TYPICAL = 200e-6  # seconds of the call that is probed: long enough for others to get in, short enough to be repeated
 CHEAP = 0.05  # share of a call's time that a release may cost to be called cheap
-UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 
 
 @frozen

@@ -18,6 +18,7 @@ from gilcmp.saved.reading import ResultError
 from gilcmp.show.model import Chart, Section
 from gilcmp.show.views import Drawn
 from gilcmp.watch import _gil
+from gilcmp.watch.waits import LIBRARY
 
 
 class Timeline(Recording, Drawn):
@@ -39,7 +40,7 @@ class Timeline(Recording, Drawn):
     def __enter__(self) -> Timeline:
         if self._recorder is not None or self._recording is not None:
             raise RuntimeError("a timeline records once: make another")
-        self._recorder = _gil.Recorder(self._pace or 0.0, self._keep)
+        self._recorder = _gil.Recorder(self._pace or 0.0, self._keep, LIBRARY.encode())
         self._names.start()
         return self
 
@@ -134,8 +135,8 @@ class Timeline(Recording, Drawn):
 def timeline(*, pace: float | None = None, keep: int = KEEP) -> Timeline:
     """Record which thread holds the GIL when, in a ``with`` statement.
 
-    A native thread looks at the interpreter's lock without ever asking for it, and at what one of the other threads
-    does (on Linux, in ``/proc``).
+    A native thread looks at the interpreter's lock without ever asking for it, at which line the thread is that holds
+    it, and at what one of the other threads does (on Linux, in ``/proc``).
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def timeline(*, pace: float | None = None, keep: int = KEEP) -> Timeline:
         Seconds between two looks, on average. By default as often as takes 1.5 % of one CPU: where a thread sleeps
         and wakes up in 20 us, that is every 1.3 ms.
     keep : int
-        How many spans are kept, the newest ones; each takes 24 bytes.
+        How many spans are kept, the newest ones; each takes 32 bytes.
 
     Returns
     -------

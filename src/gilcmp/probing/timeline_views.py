@@ -11,6 +11,8 @@ from gilcmp.show.model import Axis, Bars, Chart, Section, Stretch, Table, column
 
 SHOWN = 40  # threads; more are counted
 FIRST = 10  # threads on a screen
+FIRST_LINES = 4
+SMALL = 0.005  # of the time: lines that held less are not shown
 FEW = 100  # looks; with fewer a share may be more than 10 points off
 MOST_SPANS = 5000  # of a picture: more cannot be told apart, and make the file large
 COLOURS = {HOLDS: PALETTE[3], WAITS: "#F0E442", RUNS: PALETTE[2], AWAY: "#BBBBBB", ASLEEP: PALETTE[4]}
@@ -28,7 +30,27 @@ def timeline_sections(recording: Recording, most: int = SHOWN) -> list[Section]:
     heads = (held, waited, *asleep, ran, "blocked", "on CPU", "no core", longest)
     titles = columns("thread", *(f">{title}" for title in heads))
     table = Table(titles, tuple(_row(recording, thread) for thread in chosen))
-    return [section("", *_first(recording)), section("", table), section("", *_sentences(recording, most))]
+    lines = _lines(recording, FIRST_LINES if most == FIRST else most)
+    return [
+        section("", *_first(recording)),
+        section("", table),
+        *([section("", lines)] if lines.rows else []),
+        section("", *_sentences(recording, most)),
+    ]
+
+
+def _lines(recording: Recording, most: int) -> Table:
+    """Return the lines at which threads held longest."""
+    held = "held" if recording.gil else "attached"
+    chosen = [line for line in recording.lines if line.held >= SMALL * recording.watched and line.line is not None]
+    if not recording.watched:
+        chosen = []
+    rows = tuple(
+        (f"{100 * line.held / recording.watched:.1f} %", str(line.line), line.line.function, line.thread)
+        for line in chosen[:most]
+        if line.line is not None
+    )
+    return Table(columns(f">{held}", "at line", "in function", "by thread"), rows)
 
 
 def _first(recording: Recording) -> list[str]:

@@ -91,9 +91,9 @@ def events(recording: Recording) -> Iterator[dict[str, Any]]:
             "tid": RECORDER,
             "args": {"name": "gilcmp's recorder"},
         }
-    spans = recording.spans
-    columns = (spans[field].tolist() for field in ("start", "end", "thread", "doing"))
-    for start, end, index, doing in zip(*columns, strict=True):
+    spans, places = recording.spans, recording.places
+    columns = (spans[field].tolist() for field in ("start", "end", "thread", "doing", "line"))
+    for start, end, index, doing, line in zip(*columns, strict=True):
         if doing == BLOCKED and index != NOBODY:
             continue  # an empty stretch of its track
         yield {
@@ -105,6 +105,7 @@ def events(recording: Recording) -> Iterator[dict[str, Any]]:
             "ts": start / 1000,
             "dur": (end - start) / 1000,
             "cname": "bad" if index == NOBODY else COLOURS[doing],
+            **({"args": {"line": places[line], "number": line}} if 0 <= line < len(places) and places[line] else {}),
         }
     yield from _lock_counter(recording, process)
     yield from _clock_counters(recording, process)
@@ -197,8 +198,10 @@ def saved_spans(body: Any, about: Any) -> bytes:
             round((event["ts"] + event["dur"]) * 1000) + about["began"],
             tracks[event["tid"]],
             doings.get(event["name"], AWAY),  # nothing was seen
+            event.get("args", {}).get("number", -1),
+            0,
         )
         for event in body["traceEvents"]
         if event["ph"] == "X"
     ]
-    return np.array(spans, dtype=SPAN).tobytes()
+    return np.array(spans, dtype=np.dtype(SPAN)).tobytes()
