@@ -101,9 +101,9 @@ def line_of(name: str) -> int:
 
 def child(arguments: argparse.Namespace) -> None:
     """Run a program in two threads, watched, and print what was seen beside the truth."""
-    from gilcmp.contending.crew import Crew
     from gilcmp.contending.running import PACE, _concluded  # the benchmark of this very function
     from gilcmp.judge.estimate import Estimate
+    from gilcmp.measure.crew import Crew
     from gilcmp.watch import _gil
     from gilcmp.watch.waits import LIBRARY, read
 
@@ -368,9 +368,9 @@ def sweep(arguments: argparse.Namespace) -> None:
 
 def cost(arguments: argparse.Namespace) -> None:
     """Time the same work with and without the watcher, in turns."""
-    from gilcmp.contending.crew import Crew
     from gilcmp.contending.running import PACE
     from gilcmp.judge.estimate import median_in_time
+    from gilcmp.measure.crew import Crew
     from gilcmp.watch import _gil
     from gilcmp.watch.waits import LIBRARY
 

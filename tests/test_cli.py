@@ -134,6 +134,7 @@ def test_a_name_that_is_missing_is_told_with_the_option_that_makes_it(capsys):
     [
         (["frob"], "No such command 'frob'"),
         (["compare", "nope"], "kernel must be one of count"),
+        (["compare", "mandelbro"], "did you mean 'mandelbrot'?"),
         (["compare", "pi", "pi"], "kernels must not repeat"),
         (["compare", "--impl", "rust"], "implementation must be one of python"),
         (["compare", "--strategy", "magic"], "strategy must be one of serial"),

@@ -14,12 +14,15 @@ from attrs import evolve
 import gilcmp
 from conftest import made_up_run, observation, record
 from gilcmp.cli import main as cli
-from gilcmp.judge.diff import CSV_FIELDS, geometric_mean, in_plain_python
+from gilcmp.judge.diff import CSV_FIELDS, Diff, geometric_mean, in_plain_python
 from gilcmp.judge.differences import differs
 from gilcmp.judge.estimate import Estimate
 from gilcmp.judge.ratios import ratio_of_medians
+from gilcmp.judge.side_by_side import Row, columns_table, odd_ones, told
 from gilcmp.saved.reading import ResultError
 from gilcmp.saved.run import to_json
+from gilcmp.show.model import section
+from gilcmp.show.text import plain
 
 
 def rounds(wall, seed=0, n=12, spread=0.02, cores=1.0):
@@ -360,3 +363,71 @@ def test_a_broken_benchmark_file_is_told(tmp_path, change, message):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ResultError, match=message):
         gilcmp.diff(path, path)
+
+
+# ---- three runs or more --------------------------------------------------------------------------------------------
+
+
+def noisy(truth, numbers, error=0.02):
+    value = truth * math.exp(numbers.gauss(0, error))
+    return Estimate(value, value * math.exp(-2.31 * error), value * math.exp(2.31 * error), 20)
+
+
+def a_fleet(numbers, hosts=8, cells=6, odd=None):
+    rows = []
+    for cell in range(cells):
+        truth = [1.9 * (odd if odd and (host, cell) == (3, 2) else 1) for host in range(hosts)]
+        rows.append(Row(("k", "i", "threads", cell + 2), tuple(noisy(each, numbers) for each in truth), False))
+    return [f"host{number}" for number in range(hosts)], rows
+
+
+def test_equal_hosts_are_hardly_ever_called_odd():
+    numbers = random.Random(1)
+    wrong = sum(bool(odd_ones(*a_fleet(numbers))) for _ in range(200))
+    assert wrong <= 10  # 5 %, were they just a tenth apart
+
+
+@pytest.mark.parametrize("times", [0.6, 1.5])
+def test_the_host_that_is_apart_is_found_and_no_other(times):
+    numbers = random.Random(2)
+    for _ in range(20):
+        (found,) = odd_ones(*a_fleet(numbers, odd=times))
+        assert (found.run, found.key[3]) == ("host3", 4)
+        assert found.ratio.low < times < found.ratio.high or abs(found.ratio.value - times) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("truths", "odd"), [((1, 1, 2), 2), ((2, 2, 1, 1), None), ((1, 1, 1, 2), 3), ((1, 1, 2, 3), None)]
+)
+def test_who_is_odd_among_few(truths, odd):
+    numbers = random.Random(5)
+    names = [f"host{number}" for number in range(len(truths))]
+    rows = [Row(("k", "i", "threads", 2), tuple(noisy(truth, numbers, 0.01) for truth in truths), False)]
+    assert [each.run for each in odd_ones(names, rows)] == ([] if odd is None else [f"host{odd}"])
+
+
+def test_of_two_runs_none_is_the_odd_one():
+    found = gilcmp.diff(comparison(), comparison())
+    assert found.rows == ()
+    assert found.odd == []
+
+
+def test_three_runs_are_columns_and_many_are_ends():
+    names, rows = a_fleet(random.Random(3), hosts=4, odd=0.5)
+    text = plain(Diff(tuple(names), (), (), tuple(rows)).sections())
+    assert "host3: k i threads x 4 has 0.4" in " ".join(text.split())
+    assert text.count(" odd") == 1
+    names, rows = a_fleet(random.Random(3), hosts=40, odd=0.5)
+    text = plain([section("", *told(names, rows, odd_ones(names, rows)))], 160)
+    assert "(host3)" in text
+    assert max(map(len, text.splitlines())) <= 160
+    three = gilcmp.diff(comparison(), comparison(seed=2), comparison(seed=4))
+    assert len(three.rows) == 2
+    assert "All runs" in str(three)
+
+
+def test_what_was_not_measured_for_sure_is_no_value():
+    nothing = Estimate(math.nan, math.nan, math.nan, 0)
+    row = Row(("k", "i", "threads", 2), (nothing, noisy(1, random.Random(4)), nothing), False)
+    assert odd_ones(["a", "b", "c"], [row]) == []
+    assert "-" in plain([section("", columns_table(["a", "b", "c"], [row], []))])

@@ -72,7 +72,7 @@ def test_serial_fraction_is_karp_and_flatts():
     assert serial_fraction(1.0, 4) == pytest.approx(1.0)
     # Amdahl's law with a serial half gives the half back
     assert serial_fraction(1 / (0.5 + 0.5 / 8), 8) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="workers must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="workers must be more than 1, got 1"):
         serial_fraction(1.0, 1)
 
 

@@ -246,3 +246,59 @@ def test_works_in_a_subinterpreter():
         print("fine")
     """)
     assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.mark.skipif(not gilcmp.environment().gil_enabled, reason="without a GIL nothing is released")
+def test_a_release_that_is_not_seen_whole_counts_with_what_was_seen_of_it():
+    """Where the sampler has no core for a moment, the long release that it was in must not be lost among short ones."""
+    done = threading.Event()
+
+    def disturb():
+        while not done.wait(0.002):
+            _gil.pause_all()
+            _gil.resume_all()
+
+    def work():
+        _gil.release_gil(0.05)
+        for _ in range(10):
+            _gil.release_gil(1e-6)
+
+    seen = {"free": 0}
+    other = threading.Thread(target=disturb)
+    other.start()
+    try:
+        while seen["free"] < 1e-3:  # on a busy machine the sampler may have had no core at all
+            sampler = _gil.Sampler(0, 1)
+            work()
+            seen = sampler.stop()
+    finally:
+        done.set()
+        other.join()
+    assert sum(seen["releases"]) > 0.5 * seen["free"]
+
+
+@pytest.mark.skipif(not gilcmp.environment().gil_enabled, reason="without a GIL nothing is released")
+def test_a_release_whose_end_is_not_seen_counts_with_what_was_seen_of_it():
+    """A sampler that loses its core during the last release, and has none until it is stopped, saw a part of it."""
+    seen = {"free": 0}
+    while seen["free"] < 1e-4:  # on a busy machine the sampler may have had no core at all
+        released, paused = threading.Event(), threading.Event()
+
+        def pause_meanwhile(released=released, paused=paused):
+            released.wait(30)
+            threading.Event().wait(0.01)  # the sampler sees some of it
+            _gil.pause_all()
+            paused.set()
+
+        other = threading.Thread(target=pause_meanwhile)
+        other.start()
+        sampler = _gil.Sampler(0, 1)
+        try:
+            released.set()
+            _gil.release_gil(0.05)
+            paused.wait(30)
+            seen = sampler.stop()
+        finally:
+            other.join()
+            _gil.resume_all()
+    assert sum(seen["releases"]) > 0.9 * seen["free"]

@@ -14,10 +14,10 @@ from attrs import evolve
 import gilcmp
 from conftest import made_up_run, observation, record
 from gilcmp import Atlas, Comparison, Estimate, Probe, ResultError, Stall, Threshold, Verdict
-from gilcmp.probing.atlas import Entry
 from gilcmp.probing.threshold import Point
 from gilcmp.reporting.report import read_report
 from gilcmp.saved.kept import csv_cell
+from gilcmp.surveying.atlas import Entry
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0)
 PROBE = Probe(
@@ -92,7 +92,7 @@ def test_a_record_has_its_figures_under_plain_names():
     (row,) = csv.DictReader(THRESHOLD.to_csv().splitlines())
     assert (row["size"], row["speedup_low"], row["overhead_value"]) == ("1", "0.4", "")
     first, second = csv.DictReader(ATLAS.to_csv().splitlines())
-    assert (first["probe_verdict_word"], second["error"]) == ("releases", "it failed")
+    assert (first["verdict"], second["error"]) == ("releases", "it failed")
     _, row = csv.DictReader(RUN.to_csv().splitlines())
     assert (row["strategy"], row["workers"], row["speedup_value"]) == ("threads", "2", "1")
     assert csv_cell("-1.5") == "-1.5"
@@ -158,6 +158,6 @@ def test_all_of_them_go_into_a_report(tmp_path, recorded):
 
 
 def test_other_kinds_are_refused():
-    with pytest.raises(TypeError, match=r"source must be a path, a Comparison, .* got int"):
+    with pytest.raises(TypeError, match=r"source must be a path or one of Comparison, .* got int"):
         read_report([7])
     assert evolve(PROBE, calls=3).calls == 3

@@ -6,13 +6,19 @@ What is asserted holds whatever the machine does: that nothing fails, is lost, o
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
+import shutil
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 import gilcmp
 from gilcmp.probing.probe_result import OPEN
+from gilcmp.watch import _gil
 
 GIL = gilcmp.environment().gil_enabled
 
@@ -95,17 +101,17 @@ def test_lxml_is_compared_under_all_strategies():
 def test_dask_is_a_strategy_and_answers_that_it_shares_are_told():
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         runners = {
-            "dask": lambda workers: client.get_executor(pure=False),
+            "mine": lambda workers: client.get_executor(pure=False),
             "sharing": lambda workers: client.get_executor(pure=True),
         }
         found = gilcmp.compare(shorter, tasks=["a", "a", "b", "b"], strategies=runners, workers=2, budget="2s")
-        assert found["dask"].error is None
-        assert found["dask"].rounds
-        assert not found["dask"].record.shares_gil
+        assert found["mine"].error is None
+        assert found["mine"].rounds
+        assert not found["mine"].record.shares_gil
         assert "shared their answers with equal ones" in found["sharing"].error
         assert found["sharing"].verdict.word not in ("scales", "partial", "faster")
         assert client.submit(os.getpid).result() != os.getpid()  # closing took nothing of the user's away
@@ -137,3 +143,192 @@ def test_a_notebook_is_executed(tmp_path):
     for number, word in ((1, "speed-up"), (2, "calls")):
         (output,) = [each for each in book.cells[number].outputs if each.output_type == "execute_result"]
         assert word in output.data["text/html"]
+
+
+# ---- figures of a monitor elsewhere ----
+
+
+@pytest.fixture
+def held():
+    """A monitor that has seen a hold of 0.3 s."""
+    monitor = gilcmp.monitor(pace="1ms").start()
+    for _ in range(10):
+        _gil.hold_gil(0.3)
+        _gil.release_gil(0.05)
+        if monitor.read().holds.n or not GIL:
+            break
+    yield monitor
+    monitor.stop()
+
+
+def test_prometheus_scrapes_what_the_monitor_counts(held):
+    client = pytest.importorskip("prometheus_client")
+    from prometheus_client.parser import text_string_to_metric_families
+
+    from gilcmp.monitoring.prometheus import GILCollector
+
+    registry = client.CollectorRegistry()
+    registry.register(GILCollector(held))
+    before = held.read()
+    text = client.generate_latest(registry).decode()
+    samples = {
+        (sample.name, sample.labels.get("le")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    after = held.read()
+    for name in ("held", "waited", "watched"):
+        value = samples[f"cpython_gil_{name}_seconds_total", None]
+        assert getattr(before, name) <= value <= getattr(after, name)
+    assert ("cpython_gil_hand_overs_total", None) in samples or not GIL
+    assert ("cpython_gil_stopped_seconds_total", None) in samples or GIL
+    buckets = [samples["cpython_gil_long_hold_seconds_bucket", f"{bound:g}"] for bound in held.read().holds.bounds
+               if ("cpython_gil_long_hold_seconds_bucket", f"{bound:g}") in samples]  # fmt: skip
+    assert buckets == sorted(buckets)
+    assert (
+        samples["cpython_gil_long_hold_seconds_count", None] == samples["cpython_gil_long_hold_seconds_bucket", "+Inf"]
+    )
+    if GIL:
+        assert samples["cpython_gil_long_hold_seconds_count", None] >= 1
+        assert samples["cpython_gil_longest_hold_seconds", None] > 0.02
+
+
+def test_opentelemetry_reads_what_the_monitor_counts(held):
+    pytest.importorskip("opentelemetry.sdk")
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    from gilcmp.monitoring.opentelemetry import instrument
+
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    instrument(held, provider)
+    before = held.read()
+    (resource,) = reader.get_metrics_data().resource_metrics
+    (scope,) = resource.scope_metrics
+    found = {metric.name: (metric.unit, metric.data.data_points[0].value) for metric in scope.metrics}
+    provider.shutdown()
+    unit, value = found["cpython.gil.held"]
+    assert unit == "s"
+    assert before.held <= value <= held.read().held
+    assert "cpython.gil.longest_hold" in found
+    assert ("cpython.gil.hand_overs" in found) == bool(GIL)
+
+
+def test_dask_workers_tell_what_their_monitors_count():
+    distributed = pytest.importorskip("distributed")
+    from gilcmp.monitoring.dask import GILMonitor
+
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0")
+    with cluster, distributed.Client(cluster) as client:
+        client.register_plugin(GILMonitor(pace="1ms"))
+        for _ in range(20):
+            client.submit(_gil.hold_gil, 0.3, pure=False).result()
+            client.submit(_gil.release_gil, 0.3, pure=False).result()  # a heartbeat comes in between
+            (worker,) = client.scheduler_info()["workers"].values()
+            told = worker["metrics"].get("gil", {})
+            if told.get("held", 0) > 0.05:
+                break
+        assert told["held"] > 0.05
+        assert 0 < told["held_share"] <= 1 or not GIL
+        assert told["line"]
+
+
+def test_the_metric_is_read_as_gilknockers_is(held):
+    gilknocker = pytest.importorskip("gilknocker")
+    from gilcmp.monitoring.knocker import KnockKnock
+
+    theirs = {name for name in dir(gilknocker.KnockKnock) if not name.startswith("_")}
+    assert theirs <= set(dir(KnockKnock))
+
+
+# ---- the strategy dask ----
+
+
+def counted(n):
+    total = 0
+    for i in range(n):
+        total += i
+    return total
+
+
+unclosed = pytest.mark.filterwarnings(  # a socket of Dask's own, found when it is collected
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@unclosed
+def test_dask_is_a_strategy_beside_threads_and_processes():
+    pytest.importorskip("distributed")
+    found = gilcmp.compare(
+        counted, tasks=[20_000] * 4, workers=2, strategies=["threads", "processes", "dask"], budget="4s"
+    )
+    cell = found["dask"]
+    assert cell.error is None
+    assert cell.rounds
+    assert cell.startup > 0
+    assert cell.hand_over > 0
+    assert cell.record.sending > 0
+    assert cell.record.bytes_out > 0
+    assert cell.memory is None or cell.memory > 10**6
+    assert not cell.record.shares_gil
+    assert {"threads", "processes", "dask"} <= {each.strategy for each in found}
+    assert "dask" in str(found)
+
+
+@unclosed
+def test_a_cluster_may_be_named_by_its_address_and_goes_on():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        found = gilcmp.compare(counted, tasks=[5_000] * 4, workers=2, strategies=f"dask:{address}", budget="1s")
+        assert found[f"dask:{address}"].error is None
+        assert found[f"dask:{address}"].rounds
+        with distributed.Client(cluster) as client:
+            assert client.submit(counted, 10).result() == 45
+
+
+@unclosed
+def test_a_cluster_that_does_not_answer_is_the_error_of_its_cells_alone():
+    pytest.importorskip("distributed")
+    found = gilcmp.compare(
+        counted, tasks=[5_000] * 4, workers=2, strategies=["threads", "dask:tcp://127.0.0.1:1"], budget="1s"
+    )
+    assert "no Dask cluster answers at tcp://127.0.0.1:1" in found["dask:tcp://127.0.0.1:1"].error
+    assert found["threads"].error is None
+    assert found["threads"].rounds
+
+
+@unclosed
+def test_dask_workers_that_die_are_the_error_of_their_cells_alone():
+    pytest.importorskip("distributed")
+    found = gilcmp.compare(in_a_worker_only, tasks=[3] * 4, workers=2, strategies=["threads", "dask"], budget="2s")
+    assert "died" in found["dask"].error
+    assert found["threads"].rounds
+
+
+def in_a_worker_only(n):
+    """End the process, unless it is that of the tests."""
+    if multiprocessing.parent_process() is not None:
+        os._exit(n)
+    return n
+
+
+# ---- the ranks of an MPI program ---------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("mpiexec") is None, reason="needs an MPI, such as Debian's openmpi-bin")
+def test_the_ranks_of_an_mpi_program_are_workers():
+    """One rank hands out and measures, two work; what they do is checked, and counted as work of other processes."""
+    pytest.importorskip("mpi4py")
+    script = Path(__file__).parents[1] / "docs" / "examples" / "ranks.py"
+    root = ["--allow-run-as-root"] if os.geteuid() == 0 else []  # which Open MPI refuses otherwise
+    done = subprocess.run(
+        ["mpiexec", *root, "--oversubscribe", "-n", "3", sys.executable, "-m", "mpi4py.futures", str(script)],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "MPIPoolExecutor: sending a task and its answer takes" in said
+    assert "MPIPoolExecutor x 2" in said
+    assert "not measured" not in said

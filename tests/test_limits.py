@@ -21,10 +21,10 @@ from conftest import made_up_run, observation, record
 from gilcmp import threshold
 from gilcmp.judge.comparison import Comparison
 from gilcmp.judge.estimate import median
-from gilcmp.probing.atlas import Atlas, Entry
 from gilcmp.saved import reading
 from gilcmp.saved.reading import ResultError, read_text
 from gilcmp.saved.run import from_json, to_json
+from gilcmp.surveying.atlas import Atlas, Entry
 from gilcmp.watch.thread_names import ThreadNames
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")

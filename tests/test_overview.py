@@ -19,9 +19,9 @@ from gilcmp.judge.comparison import Comparison
 from gilcmp.judge.verdict import Verdict
 from gilcmp.measure import neighbours
 from gilcmp.measure.neighbours import Neighbour, busy_neighbours, warning
-from gilcmp.probing.atlas import Atlas, Entry
 from gilcmp.probing.timeline import Timeline
 from gilcmp.show.text import plain
+from gilcmp.surveying.atlas import Atlas, Entry
 from test_cli import call
 
 LINES = 22  # of 24: the command stands above, the prompt below

@@ -7,6 +7,7 @@ import inspect
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
     if path.stem not in ("__init__", "__main__")
 )
+# what an extra brings, where it is not installed
+EXTRAS = {"prometheus": "prometheus_client", "opentelemetry": "opentelemetry", "dask": "distributed"}
+MODULES = [name for name in MODULES if find_spec(EXTRAS.get(name.removeprefix("gilcmp.monitoring."), "gilcmp"))]
 
 
 def python(code, *options):

@@ -601,3 +601,22 @@ def test_where_nobody_asked_nothing_is_known_of_stalls(monkeypatch):
 def test_a_misspelt_choice_for_a_busy_machine_is_told_although_it_is_not_needed():
     with pytest.raises(ValueError, match="on_busy must be skip, fail or xfail, got 'fial'"):
         assert_releases_gil(release_gil, 0.01, on_busy="fial")
+
+
+def holds_for_a_part():
+    hold_gil(0.002)
+    release_gil(0.004)
+    hold_gil(0.001)
+
+
+@needs_gil
+def test_a_call_that_holds_partly_is_told_where():
+    for _ in range(10):
+        told = gilcmp.probe(holds_for_a_part, budget=1.0)
+        if told.lines:
+            break
+    first = holds_for_a_part.__code__.co_firstlineno
+    assert told.lines[0].line == f"test_probe.py:{first + 1}"
+    assert {line.function for line in told.lines} == {"holds_for_a_part"}
+    assert sum(line.share for line in told.lines) <= 1.01
+    assert f"test_probe.py:{first + 1} holds_for_a_part" in str(told)

@@ -15,12 +15,12 @@ from gilcmp.experiments.claim import Figure
 from gilcmp.experiments.results import Claims, Result, read_claims
 from gilcmp.judge.comparison import Comparison
 from gilcmp.judge.verdict import Verdict
-from gilcmp.probing.atlas import Entry
 from gilcmp.reporting.report import read_report
 from gilcmp.reporting.sections import report_sections
 from gilcmp.saved.reading import ResultError
 from gilcmp.saved.run import from_json, save_run, to_json
 from gilcmp.show.model import Chart
+from gilcmp.surveying.atlas import Entry
 
 HOSTILE = '</script><img src=x onerror="boom()">\'"&<b>$$x$$ {{7*7}} \u202e\x00\ud800'
 

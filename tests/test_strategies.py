@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import weakref
+from concurrent import futures
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.pool import ThreadPool
 
@@ -561,6 +562,11 @@ def joblib(**options):
     return lambda workers: library.Parallel(workers, **options)
 
 
+def interpreters():
+    pool = getattr(futures, "InterpreterPoolExecutor", None)
+    return pool or pytest.skip("needs Python 3.14")
+
+
 def loky(name):
     return getattr(pytest.importorskip("loky"), name)
 
@@ -576,6 +582,7 @@ def loky(name):
         lambda: loky("ProcessPoolExecutor"),
         lambda: loky("get_reusable_executor"),
         lambda: ProcessPoolExecutor,
+        interpreters,
         lambda: tasks.Mapper,
         lambda: tasks.runner,
     ],

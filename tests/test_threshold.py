@@ -121,6 +121,7 @@ def test_a_call_that_never_releases_needs_no_curve():
     assert " ".join(str(found).split()) == found.findings[0]
 
 
+@pytest.mark.usefixtures("short")
 def test_a_statement_of_a_size(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["threshold", "zlib.crc32(data[:n])", "-s", "import zlib; data = bytes(10**7)", "--budget", "1s",

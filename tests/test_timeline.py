@@ -54,9 +54,10 @@ def test_threads_with_their_names_times_and_holds():
         in_thread(_gil.hold_gil, 0.1, name="holds")
         in_thread(_gil.release_gil, 0.1, name="runs")
 
-    found = seen(work, lambda t: {"holds", "runs"} <= {one.name for one in t.threads})
+    found = seen(
+        work, lambda t: {"holds", "runs"} <= {one.name for one in t.threads} and thread(t, "holds").held > 0.05
+    )
     holds, runs = thread(found, "holds"), thread(found, "runs")
-    assert holds.held > 0.05
     assert 0 < holds.longest_hold <= holds.held
     assert runs.held < 0.05
     assert 0 < holds.began < runs.began < found.seconds
@@ -67,6 +68,28 @@ def test_threads_with_their_names_times_and_holds():
     assert main.ended is None
     assert main.native_id == threading.get_native_id()
     assert found.longest_hold[1] in {one.name for one in found.threads}
+
+
+def holding():
+    _gil.hold_gil(0.1)
+
+
+def test_at_which_line_each_thread_held():
+    found = seen(
+        lambda: (in_thread(holding, name="holds"), _gil.hold_gil(0.1)),
+        lambda t: {"holds", threading.current_thread().name} <= {line.thread for line in t.lines if line.held > 0.05},
+    )
+    lines = {line.thread: line for line in found.lines if line.held > 0.05}
+    assert lines["holds"].line.function == "holding"
+    assert lines["holds"].line.source == "_gil.hold_gil(0.1)"
+    assert lines["holds"].line.file == __file__
+    for name, line in lines.items():
+        assert line.held <= thread(found, name).held + 0.1
+    assert "test_timeline.py" in str(found)
+    spans = found.spans[
+        (found.spans["doing"] == 0) & (found.spans["thread"] == found.threads.index(thread(found, "holds")))
+    ]
+    assert any("test_timeline.py" in found.places[line] for line in spans["line"].tolist() if line >= 0)
 
 
 def test_a_summary_of_few_looks_says_so():
@@ -298,7 +321,9 @@ def check_trace(text):
         assert 0 <= event["tid"] < 2**31
         track = event["pid"], event["tid"]
         if event["ph"] == "X":
-            assert set(event) == {"ph", "name", "cat", "pid", "tid", "ts", "dur", "cname"}
+            assert set(event) - {"args"} == {"ph", "name", "cat", "pid", "tid", "ts", "dur", "cname"}
+            if "args" in event:
+                assert isinstance(event["args"]["line"], str)
             assert isinstance(event["cat"], str)
             assert event["ts"] >= 0
             assert event["dur"] >= 0
@@ -517,6 +542,17 @@ def test_a_trace_that_cannot_be_saved_where_it_should_is_kept_elsewhere(tmp_path
     assert kept.endswith(".json.gz")
     check_trace(gzip.decompress(Path(kept).read_bytes()))
     Path(kept).unlink()
+
+
+def test_nothing_is_recorded_of_a_program_that_python_cannot_read(tmp_path):
+    (tmp_path / "bad.py").write_text("x = (\n")
+    commands = [[sys.executable, "bad.py"], [sys.executable, "-m", "gilcmp", "timeline", "bad.py"]]
+    said = [
+        subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        for command in commands
+    ]
+    assert [done.returncode for done in said] == [1, 1]
+    assert said[1].stderr.replace(str(tmp_path) + os.sep, "") == said[0].stderr.replace(str(tmp_path) + os.sep, "")
 
 
 @pytest.mark.parametrize(
@@ -742,6 +778,6 @@ def test_an_alarm_that_is_cancelled_keeps_nothing():
 
 def test_what_an_alarm_raises_is_told_and_ends_nothing(monkeypatch):
     told = queue.SimpleQueue()
-    monkeypatch.setattr(sys, "unraisablehook", told.put)
+    monkeypatch.setattr(threading, "excepthook", told.put)
     _gil.Alarm(0.0, lambda: 1 / 0)
     assert told.get(timeout=60).exc_type is ZeroDivisionError

@@ -35,12 +35,21 @@ _HOMES = {
     "gilcmp.probing.probe": ("probe",),
     "gilcmp.probing.timeline": ("Timeline", "timeline"),
     "gilcmp.probing.threshold": ("Threshold", "threshold"),
-    "gilcmp.probing.atlas": ("Atlas", "AtlasError", "atlas"),
+    "gilcmp.surveying.lists": ("AtlasError",),
+    "gilcmp.surveying.atlas": ("Atlas", "atlas"),
+    "gilcmp.surveying.changes": ("AtlasDiff", "compare_atlases"),
     "gilcmp.contending.result": ("Contention",),
     "gilcmp.contending.running": ("Watching", "contention"),
+    "gilcmp.monitoring.figures": ("Figures", "LongOne"),
+    "gilcmp.monitoring.monitor": ("Monitor", "monitor"),
+    "gilcmp.monitoring.remote": ("AttachError",),
+    "gilcmp.monitoring.attach": ("attach",),
+    "gilcmp.advising.advice": ("Advice", "Option"),
+    "gilcmp.advising.advise": ("advise",),
     "gilcmp.experiments.results": ("Claims",),
     "gilcmp.experiments.suite": ("claims",),
     "gilcmp.reporting.report": ("load", "report"),
+    "gilcmp.hosts.running": ("Fleet", "fleet"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

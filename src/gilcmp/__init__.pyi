@@ -1,6 +1,9 @@
 """The public names, for type checkers."""
 
 from gilcmp._version import __version__ as __version__
+from gilcmp.advising.advice import Advice as Advice
+from gilcmp.advising.advice import Option as Option
+from gilcmp.advising.advise import advise as advise
 from gilcmp.compute.kernel import Kernel as Kernel
 from gilcmp.compute.registry import kernels as kernels
 from gilcmp.contending.result import Contention as Contention
@@ -8,6 +11,8 @@ from gilcmp.contending.running import Watching as Watching
 from gilcmp.contending.running import contention as contention
 from gilcmp.experiments.results import Claims as Claims
 from gilcmp.experiments.suite import claims as claims
+from gilcmp.hosts.running import Fleet as Fleet
+from gilcmp.hosts.running import fleet as fleet
 from gilcmp.judge.cell import Cell as Cell
 from gilcmp.judge.comparison import Comparison as Comparison
 from gilcmp.judge.diff import Diff as Diff
@@ -27,9 +32,12 @@ from gilcmp.measure.request import default_workers as default_workers
 from gilcmp.measure.session import Progress as Progress
 from gilcmp.measure.strategies import Strategy as Strategy
 from gilcmp.measure.strategies import strategies as strategies
-from gilcmp.probing.atlas import Atlas as Atlas
-from gilcmp.probing.atlas import AtlasError as AtlasError
-from gilcmp.probing.atlas import atlas as atlas
+from gilcmp.monitoring.attach import attach as attach
+from gilcmp.monitoring.figures import Figures as Figures
+from gilcmp.monitoring.figures import LongOne as LongOne
+from gilcmp.monitoring.monitor import Monitor as Monitor
+from gilcmp.monitoring.monitor import monitor as monitor
+from gilcmp.monitoring.remote import AttachError as AttachError
 from gilcmp.probing.probe import probe as probe
 from gilcmp.probing.probe_result import Probe as Probe
 from gilcmp.probing.probe_result import Stall as Stall
@@ -41,3 +49,8 @@ from gilcmp.reporting.report import load as load
 from gilcmp.reporting.report import report as report
 from gilcmp.saved.environment import Environment as Environment
 from gilcmp.saved.reading import ResultError as ResultError
+from gilcmp.surveying.atlas import Atlas as Atlas
+from gilcmp.surveying.atlas import atlas as atlas
+from gilcmp.surveying.changes import AtlasDiff as AtlasDiff
+from gilcmp.surveying.changes import compare_atlases as compare_atlases
+from gilcmp.surveying.lists import AtlasError as AtlasError

@@ -17,10 +17,13 @@ import click
 
 from gilcmp._version import __version__
 from gilcmp.cli.about import env, list_
+from gilcmp.cli.advise import advise
+from gilcmp.cli.attach import attach
 from gilcmp.cli.claims import claims, threshold
 from gilcmp.cli.compare import compare
 from gilcmp.cli.contention import contention
 from gilcmp.cli.files import diff, report
+from gilcmp.cli.fleet import fleet
 from gilcmp.cli.output import INTERRUPTED, complain, tell_of_the_gil
 from gilcmp.cli.probe import atlas, probe
 from gilcmp.cli.timeline import timeline
@@ -75,10 +78,13 @@ Your own code:
                             does this call release the GIL?
   gilcmp compare "f(x)" -s "from mine import f, x"
                             do threads or processes help?
+  gilcmp advise "f(x)" -s "from mine import f, x"
+                            which of them, and why?
   gilcmp contention "f(x)" -s "from mine import f, x"
                             on what do threads wait?
   gilcmp timeline script.py
                             which thread holds the GIL?
+  gilcmp attach PID         and of a process that runs?
 
 All commands: gilcmp --help; one: gilcmp COMMAND --help"""
 
@@ -97,5 +103,8 @@ def cli(context: click.Context) -> None:
         click.echo(FIRST_STEPS)
 
 
-for command in (compare, probe, contention, claims, threshold, atlas, timeline, diff, report, list_, env):
+COMMANDS = (
+    compare, probe, advise, contention, claims, threshold, atlas, timeline, attach, fleet, diff, report, list_, env,
+)  # fmt: skip
+for command in COMMANDS:
     cli.add_command(command)

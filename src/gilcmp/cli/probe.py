@@ -83,36 +83,66 @@ def _need_budget(budget: float) -> None:
         raise click.UsageError(f"--budget must be from 10ms to 1 hour, got {budget} s")
 
 
-@click.command(epilog=example("gilcmp atlas numpy --json numpy.json"))
-@click.argument("sources", nargs=-1, metavar="[stdlib | numpy | FILE.toml] ...")
+@click.command(
+    short_help="Probe the functions of libraries: which of them release the GIL, and help in two threads.",
+    epilog=example("gilcmp atlas numpy --json numpy.json"),
+)
+@click.argument("sources", nargs=-1, metavar="[LIBRARY | FILE.toml] ...")
+@click.option("--installed", is_flag=True, help="All libraries with a list that are installed here.")
+@click.option(
+    "--survey", "folder", metavar="FOLDER", help="Each library in a virtual environment of its own; continues."
+)
+@click.option("--python", metavar="PYTHON", help="With --survey: the interpreter of the environments.")
 @click.option("--budget", type=Duration(), default=0.3, help="Time for each statement, default: 300ms.")
+@click.option("--no-threads", is_flag=True, help="Do not measure two threads, which takes most of the time.")
 @json_option
 @click.option("--markdown", is_flag=True, help="As Markdown, for documents.")
 @details_option
 @quiet_option
 def atlas(
-    sources: tuple[str, ...], budget: float, output: str | None, markdown: bool, details: bool, quiet: bool
+    sources: tuple[str, ...],
+    installed: bool,
+    folder: str | None,
+    python: str | None,
+    budget: float,
+    no_threads: bool,
+    output: str | None,
+    markdown: bool,
+    details: bool,
+    quiet: bool,
 ) -> int:
-    """Probe lists of statements: which of them release the GIL. Without arguments: the standard library."""
+    """Probe lists of statements: which of them release the GIL, and whether two threads of them get more done.
+
+    A list is that of a library that comes with gilcmp, or a file of your own; without arguments: the standard library.
+    """
     from attrs import asdict
 
     from gilcmp.measure.session import Progress
-    from gilcmp.probing.atlas import AtlasError
-    from gilcmp.probing.atlas import atlas as measure
+    from gilcmp.surveying.atlas import atlas as measure
+    from gilcmp.surveying.lists import AtlasError, read_list, shipped
 
     need_writable(output)
     _need_budget(budget)
+    if python is not None and folder is None:
+        raise click.UsageError("--python needs --survey FOLDER: its environments are made from that interpreter")
+    if folder is not None:
+        if installed or output is not None or markdown or details or no_threads:
+            raise click.UsageError("--survey goes with libraries, --python, --budget and -q only")
+        return _survey(sources, folder, python, budget, quiet)
+    if installed:
+        sources += tuple(name for name in shipped() if read_list(name).version is not None)
     code = 0
     atlases = []
     with measuring(output, quiet=quiet or markdown) as bar:
 
         def tell(statement: str, done: int, total: int) -> None:
             if bar is not None:
-                bar(Progress(statement.splitlines()[0], done / total, (total - done) * budget))
+                left = (total - done) * budget * (1 if no_threads else 5)
+                bar(Progress(statement.splitlines()[0], done / total, left))
 
-        for source in sources or ("stdlib",):
+        for source in dict.fromkeys(sources or ("stdlib",)):
             try:
-                atlases.append(measure(source, budget=budget, progress=tell))
+                atlases.append(measure(source, budget=budget, threads=not no_threads, progress=tell))
             except KeyboardInterrupt as error:
                 code = failed(error)
                 atlases += [error.atlas] if hasattr(error, "atlas") else []
@@ -127,3 +157,44 @@ def atlas(
         else:
             show_result(atlas, details=details, further=["All statements: --details; as a file: --json FILE"])
     return code
+
+
+def _survey(names: tuple[str, ...], folder: str, python: str | None, budget: float, quiet: bool) -> int:
+    """Measure libraries in environments of their own; what was finished is in the folder, whatever happens."""
+    import shutil
+    import sys
+
+    from gilcmp.measure.session import Progress
+    from gilcmp.saved.reading import ResultError
+    from gilcmp.surveying.lists import AtlasError, read_list, shipped
+    from gilcmp.surveying.survey import ALL_CSV, ALL_JSON, survey
+
+    unknown = [name for name in names if name not in shipped()]
+    if unknown:
+        raise click.UsageError(f"--survey: no list {unknown[0]!r}: {', '.join(shipped())}")
+    path = sys.executable if python is None else shutil.which(python)
+    if path is None:
+        raise click.UsageError(f"--python {python!r} not found: give the path of an interpreter, or a name on PATH")
+    with measuring(None, quiet=quiet) as bar:
+        wanted = list(dict.fromkeys(names)) or shipped()
+
+        def tell(name: str, done: int, total: int) -> None:
+            if bar is not None:
+                statements = sum(len(read_list(each).statements) for each in wanted[done:])
+                bar(Progress(name, done / total, statements * budget * 5))
+
+        try:
+            outcomes = survey(names, folder=folder, python=path, budget=budget, progress=tell)
+        except (AtlasError, ResultError, OSError) as error:
+            return complain(str(error))
+        except KeyboardInterrupt as error:
+            return failed(error)
+    for outcome in outcomes:
+        if outcome.atlas is None:
+            complain(f"{outcome.name}: {outcome.reason}")
+    done = [outcome.atlas for outcome in outcomes if outcome.atlas is not None]
+    kept = sum(outcome.kept for outcome in outcomes)
+    before = f" ({kept} measured before)" if kept else ""
+    found = f"{len(done)} of {len(outcomes)} libraries{before}, {sum(map(len, done))} statements"
+    click.echo(f"{found}: {folder}/{ALL_JSON} and {ALL_CSV}")
+    return 0 if len(done) == len(outcomes) else 2

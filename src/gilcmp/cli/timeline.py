@@ -101,6 +101,11 @@ def record(make: Callable[[], Any], name: str, arguments: tuple[str, ...], *, mo
     # the program may change its folder
     keeper = Keeper(make, evolve(options, outputs=tuple(map(os.path.abspath, options.outputs))))
     try:
+        code = program.load(name, module=module)
+    except BaseException:  # what Python says of it, without our frames
+        program.hide_frames()
+        raise
+    try:
         atexit.register(keeper.finish)  # the first to be registered is the last to run
         keeper.begin()
     except KeyboardInterrupt as error:  # nothing has run yet
@@ -112,7 +117,7 @@ def record(make: Callable[[], Any], name: str, arguments: tuple[str, ...], *, mo
             sys.exit(complain(f"{error}; gilcmp timeline --or-run runs the program without a recording"))
         complain(f"{error}: nothing is recorded")
     try:
-        program.run(name, arguments, module=module)
+        program.run(name, arguments, module=module, code=code)
     except KeyboardInterrupt:
         keeper.interrupted = True
         raise

@@ -10,13 +10,14 @@ from typing import Any, TypeAlias
 from attrs import field, frozen
 
 from gilcmp._version import __version__
+from gilcmp.advising.advice import Advice
 from gilcmp.base.files import replace_file
 from gilcmp.contending.result import Contention
 from gilcmp.experiments.results import FORMAT as CLAIMS
 from gilcmp.experiments.results import Claims, read_claims
 from gilcmp.judge.comparison import Comparison
 from gilcmp.judge.diff import Diff
-from gilcmp.probing.atlas import Atlas
+from gilcmp.monitoring.figures import Figures
 from gilcmp.probing.probe_result import Probe
 from gilcmp.probing.threshold import Threshold
 from gilcmp.probing.timeline import Timeline
@@ -29,6 +30,8 @@ from gilcmp.saved.run import FORMAT as RUN
 from gilcmp.saved.run import from_json, to_json
 from gilcmp.show.html import Download, page
 from gilcmp.show.views import Shown
+from gilcmp.surveying.atlas import Atlas
+from gilcmp.surveying.changes import AtlasDiff
 
 Source: TypeAlias = "str | os.PathLike[str] | Comparison | Claims | Probe | Threshold | Atlas | Timeline | Diff"
 
@@ -111,7 +114,7 @@ def check_output(output: str | os.PathLike[str], sources: Iterable[Source]) -> N
 
 NAMES: dict[type, str] = {
     Comparison: "run", Claims: "claims", Probe: "probe", Threshold: "threshold", Atlas: "atlas", Timeline: "timeline",
-    Diff: "diff", Contention: "contention",
+    Diff: "diff", Contention: "contention", Figures: "figures", Advice: "advice",
 }  # fmt: skip
 
 
@@ -132,8 +135,8 @@ def read_report(sources: Iterable[Source]) -> Report:
                 text = to_json(source.run) if isinstance(source, Comparison) else source.to_json()
                 raw.append((f"{kind}-{number}.json", text))
         else:
-            kinds = "a path, a Comparison, Claims, a Probe, a Threshold, an Atlas, a Timeline, a Diff or a Contention"
-            raise TypeError(f"source must be {kinds}, got {type(source).__name__}")
+            kinds = ", ".join(kind.__name__ for kind in NAMES)
+            raise TypeError(f"source must be a path or one of {kinds}, got {type(source).__name__}")
     if not found:
         raise ValueError("nothing to report on: give at least one saved run, claims, probe or threshold")
 
@@ -145,7 +148,7 @@ def read_report(sources: Iterable[Source]) -> Report:
         claims=those(Claims),
         probes=tuple(probe for _, probe in those(Probe)),
         thresholds=tuple(threshold for _, threshold in those(Threshold)),
-        others=those(Atlas, Timeline, Diff, Contention),
+        others=those(Atlas, AtlasDiff, Timeline, Diff, Contention, Figures, Advice),
         raw=tuple(raw),
     )
 
@@ -156,13 +159,13 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : path-like
-        A file as `compare`, `claims`, `probe`, `threshold`, `atlas`, `timeline`, `diff` and `contention` save their
-        results, the commands with ``-o`` and ``--json``, or pytest-benchmark.
+        A file as `compare`, `claims`, `probe`, `threshold`, `atlas`, `timeline`, `diff`, `contention` and `monitor`
+        save their results, the commands with ``-o`` and ``--json``, or pytest-benchmark.
 
     Returns
     -------
-    Comparison, Claims, Probe, Threshold, Atlas, Timeline, Diff, Contention, or a list of Probe or Atlas
-        Whichever it is; of a command's ``--json`` with several probes or atlases, a list.
+    Comparison, Claims, Probe, Threshold, Atlas, AtlasDiff, Timeline, Diff, Contention, Figures, or a list
+        Whichever it is; of a command's ``--json`` with several probes or atlases, a list of them.
 
     Raises
     ------
@@ -172,7 +175,12 @@ def load(path: str | os.PathLike[str]) -> Any:
         For a file that cannot be read.
     """
     source = os.fspath(path)
-    result = _read(read_text(path), source)
+    return loaded_text(read_text(path), source)
+
+
+def loaded_text(text: str, source: str) -> Any:
+    """Return the result that a text holds, as `load` does of a file; `source`: what to call it in errors."""
+    result = _read(text, source)
     return result[0] if isinstance(result, list) and len(result) == 1 else result
 
 
@@ -183,8 +191,8 @@ def _read(text: str, source: str) -> Any:
         if fits(body):
             return read(body, text, source)
     raise ResultError(
-        f"{source}: neither a saved run nor claims, probes, a threshold, an atlas, a timeline, a diff or a contention "
-        "of gilcmp's"
+        f"{source}: neither a saved run nor claims, probes, a threshold, an atlas, a timeline, a diff, a contention "
+        "or a monitor's figures of gilcmp's"
     )
 
 
@@ -209,7 +217,7 @@ def _is_timeline(body: Any) -> bool:
     return isinstance(about, dict) and about.get("format") == TIMELINE
 
 
-KEPT = (Probe, Threshold, Atlas, Diff, Contention)
+KEPT = (Probe, Threshold, Atlas, AtlasDiff, Diff, Contention, Figures, Advice)
 
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, str, str], Any]], ...] = (
     (_format(RUN), lambda body, text, source: Comparison(from_json(text, source))),

@@ -1,0 +1,1 @@
+"""One recommendation for a function: threads, processes, or something else."""

@@ -1,0 +1,1 @@
+"""The same measurement on every host of a Dask cluster."""
