@@ -27,6 +27,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # docs/notebook.py has run it
 
 # ---- the reference ----
+autodoc_mock_imports = ["prometheus_client", "opentelemetry", "distributed"]  # what figures are exported to
 autodoc_typehints = "none"  # the numpydoc sections say what is expected, in words
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"  # results are made by gilcmp: how is no concern of users
