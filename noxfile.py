@@ -61,7 +61,7 @@ def lint(session):
 def libraries(session):
     """Use gilcmp as others do: an extension's author in C, Cython and pybind11, data scientists, in a notebook."""
     install(session, "libraries", ".")
-    tests = ("tests/test_libraries.py", "tests/test_extension.py", "tests/test_docs.py")
+    tests = [f"tests/test_{name}.py" for name in ("libraries", "hosts", "extension", "docs")]
     session.run("pytest", "-q", "-n", "2", *tests, *session.posargs)
 
 
@@ -82,6 +82,17 @@ def docs(session):
 
 
 @nox.session(default=False)
+def atlas(session):
+    """Measure the atlas anew, each library in an environment of its own, and write its pages; goes on where it was.
+
+    ``nox -s atlas -- pandas polars`` measures these alone. Remove ``build/atlas`` to begin anew.
+    """
+    session.install(".")
+    session.run("gilcmp", "atlas", "--survey", "build/atlas", "-q", *session.posargs, success_codes=[0, 2])
+    session.run("python", "docs/atlas_pages.py", "build/atlas")
+
+
+@nox.session(default=False)
 def coverage(session):
     """Measure which branches the tests take, child processes included."""
     install(session, "coverage", "-e", ".[e2e]")
@@ -98,11 +109,12 @@ def mutation(session):
     session.run("mutmut", "results")
 
 
-NATIVE_TESTS = [f"tests/test_{name}.py" for name in ("gil", "watchers", "timeline")]
+NATIVE_TESTS = [f"tests/test_{name}.py" for name in ("gil", "watchers", "monitor", "timeline")]
 WARNINGS = "-Wall -Wextra -Wshadow -Werror"
 # Cython's own C is not ours to mend
 OURS = [f"src/gilcmp/watch/{name}.c" for name in (
-    "lock", "watcher", "sampler", "recorder", "threads", "frames", "parking", "contention", "alarm",
+    "lock", "watcher", "sampler", "recorder", "threads", "frames", "parking", "contention", "alarm", "lines", "monitor",
+    "report",
 )]  # fmt: skip
 
 
@@ -243,7 +255,7 @@ def _thread_sanitizer(session):
         options = f"log_path={folder}/log:exitcode=0:report_thread_leaks=0"
         options += f":suppressions={ROOT}/.ci/thread-sanitizer.supp"
         session.run(
-            watched, "-m", "pytest", "-q", "-p", "no:cacheprovider", *NATIVE_TESTS[:2],
+            watched, "-m", "pytest", "-q", "-p", "no:cacheprovider", *NATIVE_TESTS[:3],
             env={"PYTHONPATH": str(packages), "TSAN_OPTIONS": options}, external=True,
         )  # fmt: skip
         _check_reports(session, folder)
@@ -318,7 +330,7 @@ def _check_wheel(wheel):
     with zipfile.ZipFile(wheel) as archive:
         inside = archive.namelist()
     assert not [name for name in inside if name.endswith((".pyx", ".pxi", ".c", ".h"))], f"{wheel}: sources in it"
-    data = ("py.typed", "_kernels.pyi", "show/page.html", "probing/atlas_stdlib.toml", "watch/_gil.pyi")
+    data = ("py.typed", "_kernels.pyi", "show/page.html", "surveying/libraries/stdlib.toml", "watch/_gil.pyi")
     assert {f"gilcmp/{name}" for name in data} <= set(inside)
     assert wheel.stat().st_size < MOST_BYTES, f"{wheel} is over 1 MB"
 
