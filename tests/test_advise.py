@@ -17,6 +17,7 @@ from gilcmp import Comparison, Estimate
 from gilcmp.advising.advise import concluded
 from gilcmp.advising.scaling import amdahl, break_even, crosstalk, predicted, serial_share, shortest_task, universal
 from gilcmp.cli import main as cli
+from gilcmp.measure import on_dask
 from gilcmp.saved.kept import flat
 from gilcmp.saved.run import PoolStart
 from test_probe import found
@@ -36,11 +37,14 @@ def rounds(speedup, cores=None, blocked=0.0):
     ]
 
 
-def advice(threads=None, processes=None, held=1.0, waiting=False, errors=(), there=(), **sent):
-    """The advice for a task of 6 ms, with these speed-ups by 2 workers; None: not measured."""
+def advice(threads=None, processes=None, held=1.0, waiting=False, errors=(), there=(), dask=(), pace=0.001, **sent):
+    """The advice for a task of 6 ms, with these speed-ups by 2 workers; None: not measured.
+
+    `dask`: what it gains as well, if it is tried; `pace`: its seconds to hand a task out.
+    """
     serial = rounds(1.0, cores=0.05, blocked=0.95) if waiting else rounds(1.0)
     cells = [record("f", "serial", 1, serial, work=TASKS, unit="task")]
-    for strategy, speedup in (("threads", threads), ("processes", processes)):
+    for strategy, speedup in (("threads", threads), ("processes", processes), *(("dask", gain) for gain in dask)):
         if speedup is None:
             cells.append(
                 record("f", strategy, 2, (), work=TASKS, error=dict(errors).get(strategy, "it cannot be sent"))
@@ -56,6 +60,7 @@ def advice(threads=None, processes=None, held=1.0, waiting=False, errors=(), the
     pools = [
         PoolStart("threads", 2, 0.001, 0.00004, 50_000),
         PoolStart("processes", 2, 0.05, 0.0005, 12_000_000),
+        PoolStart("dask", 2, 1.5, pace, None),
     ]
     run = made_up_run(cells, pools=pools)
     return concluded(Comparison(run), found(held=Estimate(held, held, held, 64)), "f", there)
@@ -67,7 +72,7 @@ def advice(threads=None, processes=None, held=1.0, waiting=False, errors=(), the
         ({"threads": 1.0, "processes": 1.9}, "processes", "kept from it by the GIL, which a task holds for 100 %"),
         ({"threads": 1.95, "processes": 1.9, "held": 0.01}, "threads", "holds the GIL for only 1 %"),
         ({"threads": 1.95, "processes": 1.95, "waiting": True, "held": 0.01}, "threads", "waits for 95 %"),
-        ({"threads": 1.0}, "leave it as it is", "processes were not measured: it cannot be sent"),
+        ({"threads": 1.0}, "leave it as it is", "processes could not be measured: it cannot be sent"),
         ({"threads": 0.7, "processes": 1.0, "held": 0.8}, "leave it as it is", "threads take turns"),
         (
             {"threads": 1.0, "processes": 0.3, "sending": 0.3, "bytes_out": 100, "bytes_back": 10**8},
@@ -154,7 +159,24 @@ def test_another_interpreter_is_not_recommended_for_little(there, way):
 def test_another_interpreter_that_hardly_gains_leaves_it_as_it_is(task, gain):
     told = advice(threads=1.0, processes=1.0, there=[elsewhere(task=task, speedup=1.95)])
     assert told.way == "leave it as it is", told
-    assert f"threads on 3.14.1t gain nothing ({gain}" in told.reason
+    assert f"nothing is gained by threads on 3.14.1t ({gain}" in told.reason
+
+
+@pytest.mark.parametrize(
+    ("figures", "way", "more"),
+    [
+        ({"processes": 1.8, "dask": [1.85]}, "processes", "so about 6 CPUs are kept busy with tasks of 6"),  # as much
+        ({"dask": [1.85]}, "dask", "so about 6 CPUs"),  # only it can send them
+        ({"processes": 1.8, "dask": [1.0], "pace": 0.004}, "processes", "too long for tasks of 6"),
+        ({"processes": 1.8, "dask": [None]}, "processes", "dask could not be measured"),
+        ({"processes": 1.8}, "processes", "--dask local tries it"),
+    ],
+)
+def test_dask_is_recommended_where_nothing_nearer_does_it_and_its_pace_tells_for_how_many_cpus(figures, way, more):
+    told = advice(threads=1.0, **figures)
+    assert told.way == way, told
+    assert more in " ".join(" ".join(told.changes).split())
+    assert max(map(len, str(told).splitlines())) <= 80
 
 
 # ---- predictions ---------------------------------------------------------------------------------------------------
@@ -268,7 +290,9 @@ def test_the_command(capsys, tmp_path):
             ]
         )
     assert stop.value.code in (0, 3)
-    assert "way" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert shown.startswith("zlib.compress(data)\n")
+    assert "way" in shown
     assert json.loads((tmp_path / "advice.json").read_text())["format"] == "gilcmp advice"
 
 
@@ -280,10 +304,12 @@ def test_the_command(capsys, tmp_path):
         (["len([])", "--workers", "1"], "1 is not in the range"),
         (["len([])", "--python", "python3"], "other interpreters are given package.module:function, no statements"),
         (["zlib:crc32", "--python", "python9.99"], "python 'python9.99' not found"),
+        (["zlib:crc32", "--dask", "local"], "--dask needs what the extra gilcmp[dask] brings"),
         (["nope(3)", "--budget", "1s"], "name 'nope' is not defined"),
     ],
 )
-def test_wrong_usage_is_one_line(arguments, message, capsys):
+def test_wrong_usage_is_one_line(arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr(on_dask, "no_dask", lambda: "needs what the extra gilcmp[dask] brings")
     with pytest.raises(SystemExit) as stop:
         cli.main(["advise", *arguments])
     assert stop.value.code == 2
@@ -297,3 +323,5 @@ def test_wrong_arguments_are_named():
         gilcmp.advise(len, tasks=[])
     with pytest.raises(ValueError, match="budget must be from 1"):
         gilcmp.advise(len, budget=0.1)
+    with pytest.raises(ValueError, match="dask runs functions, and func is a coroutine function"):
+        gilcmp.advise(coroutine, dask="local")

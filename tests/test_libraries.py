@@ -314,6 +314,19 @@ def in_a_worker_only(n):
     return n
 
 
+@unclosed
+def test_advise_tries_dask_on_a_cluster_of_its_own_and_on_a_named_one():
+    distributed = pytest.importorskip("distributed")
+    told = gilcmp.advise(counted, tasks=[20_000] * 8, dask="local", budget="2s", workers=2)
+    assert {"threads", "processes", "dask"} <= {option.strategy for option in told.options}
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        told = gilcmp.advise(counted, tasks=[20_000] * 8, dask=address, budget="2s", workers=2)
+    (option,) = (option for option in told.options if option.strategy == "dask")
+    assert option.sending
+    assert "more than one machine: Dask takes" in " ".join(told.changes)
+
+
 # ---- the ranks of an MPI program ---------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from gilcmp.show import words
 from gilcmp.show.model import Section, Sentence, Table, columns, section
 
 Way: TypeAlias = Literal[
-    "threads", "processes", "interpreters", "asyncio", "another interpreter", "leave it as it is", "not decided"
+    "threads", "processes", "interpreters", "asyncio", "dask", "another interpreter", "leave it as it is", "not decided"
 ]
 
 NAMES = {
@@ -23,6 +23,7 @@ NAMES = {
     "processes": "processes",
     "interpreters": "interpreters (InterpreterPoolExecutor)",
     "asyncio": "asyncio",
+    "dask": "Dask",
 }
 
 
@@ -91,8 +92,8 @@ class Advice(Kept):
     cpus : float
         CPUs that could be used.
     way : str
-        "threads", "processes", "interpreters", "asyncio", "another interpreter", "leave it as it is", or "not decided"
-        where the figures do not carry an answer.
+        "threads", "processes", "interpreters", "asyncio", "dask", "another interpreter", "leave it as it is", or "not
+        decided" where the figures do not carry an answer.
     reason : str
         Why.
     task : float
@@ -189,12 +190,12 @@ def _measured(options: Sequence[Option]) -> Table:
 
 
 def _predicted(options: Sequence[Option]) -> Table:
-    cpus = list(options[0].predicted)
+    cpus = next(list(option.predicted) for option in options if option.predicted)
     titles = columns("way", *(f">{n} CPUs" for n in cpus))
     rows = tuple(
         (option.place, *(words.estimate(option.predicted[n]) for n in cpus))
         for option in options
-        if not all(math.isnan(option.predicted[n].value) for n in cpus)
+        if not all(math.isnan(each.value) for each in option.predicted.values())
     )
     return Table(titles, rows)
 

@@ -24,7 +24,7 @@ from gilcmp.measure.compare import compare
 from gilcmp.measure.cpus import usable_cpus
 from gilcmp.measure.pythons import compare_pythons, find_python, this_python
 from gilcmp.measure.session import Progress
-from gilcmp.measure.strategies import StrategyName, strategies
+from gilcmp.measure.strategies import strategies
 from gilcmp.probing.probe import probe
 from gilcmp.probing.probe_result import Probe
 from gilcmp.saved.environment import Environment
@@ -37,7 +37,7 @@ LONGEST_PROBE = 2.0  # seconds
 CLOSE = 0.9  # of the best speed-up: a way that costs less is preferred from here on
 SMALL_HOLD = 0.2  # share of its time from which on a call that holds the GIL keeps threads from scaling
 #: What a way costs besides what is measured: the first of equals is taken.
-CHEAPEST_FIRST = ("asyncio", "threads", "interpreters", "processes")
+CHEAPEST_FIRST = ("asyncio", "threads", "interpreters", "processes", "dask")
 
 
 def advise(
@@ -48,6 +48,7 @@ def advise(
     workers: int | None = None,
     budget: Duration = BUDGET,
     pythons: Iterable[str] = (),
+    dask: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Advice:
     """Recommend how to run a function's tasks: in threads, processes, interpreters, by asyncio, or one after the other.
@@ -70,6 +71,9 @@ def advise(
     pythons : iterable of str
         Other interpreters that have this gilcmp, by name or path, such as a free-threaded build: threads are tried
         there as well. `func` must then be a function of a module, and `tasks` what JSON can express.
+    dask : str, optional
+        Try Dask as well: "local" for a cluster of its own on this machine, or the address of a scheduler whose workers
+        are on this machine, with one thread each.
     progress : callable, optional
         Called before each cell with a `Progress`.
 
@@ -96,10 +100,14 @@ def advise(
     places = [this_python(), *map(find_python, others)] if others else []
     asynchronous = inspect.iscoroutinefunction(func)
     found = None if asynchronous else _probed(func, given, star=star, seconds=seconds)
+    if dask is not None and asynchronous:
+        raise ValueError("dask runs functions, and func is a coroutine function")
     n = workers or max(2, math.floor(usable_cpus()))
-    ways: list[StrategyName] = ["asyncio"] if asynchronous else ["threads", "processes"]
+    ways = ["asyncio"] if asynchronous else ["threads", "processes"]
     if not asynchronous and strategies["interpreters"].unavailable is None:
         ways.append("interpreters")
+    if dask is not None:
+        ways.append("dask" if dask == "local" else f"dask:{dask}")
     left = seconds * (1 - PROBING)
     arguments: dict[str, Any] = {"tasks": given, "star": star, "strategies": ways, "workers": n}
     try:
@@ -181,8 +189,10 @@ def _option(cell: Cell, serial: Cell, held: Estimate, where: Environment) -> Opt
     cost = cell.record.sending if cell.record.sending is not None else cell.hand_over
     speedup = cell.speedup
     lock = held if cell.strategy == "threads" and where.gil_enabled else UNKNOWN
+    name = cell.strategy.partition(":")[0]  # without Dask's address
+    unpredicted = _mostly_waits(serial) or name == "dask"  # whose further CPUs are those of other machines
     return Option(
-        cell.strategy,
+        name,
         cell.workers,
         speedup,
         cell.verdict.word,
@@ -193,7 +203,7 @@ def _option(cell: Cell, serial: Cell, held: Estimate, where: Environment) -> Opt
         cell.memory,
         _pays_from(cell, serial, speedup),
         shortest_task(cost, here) if cost is not None else math.nan,
-        {str(cpus): predicted(speedup, here, lock, cpus) for cpus in CPUS} if not _mostly_waits(serial) else {},
+        {} if unpredicted else {str(cpus): predicted(speedup, here, lock, cpus) for cpus in CPUS},
     )
 
 
@@ -262,7 +272,7 @@ def _recommended(options: Sequence[Option], serial: Cell, held: Estimate, waits:
     if unclear is not None:
         return (
             "not decided",
-            f"{chosen.place} gain {words.estimate(chosen.speedup)}, and {unclear.place} may gain more "
+            f"by {chosen.place} the gain is {words.estimate(chosen.speedup)}, and {unclear.place} may gain more "
             f"({unclear.verdict}): a longer --budget, or a quieter machine",
         )
     way: Way = "another interpreter" if chosen.python else chosen.strategy  # type: ignore[assignment]  # one of those asked for
@@ -290,7 +300,7 @@ def _why_not(options: Sequence[Option], serial: Cell, held: Estimate) -> str:
     parts = []
     for option in options:
         if option.verdict == "not measured":
-            parts.append(f"{option.place} were not measured: {' '.join(option.reason.split())[:120]}")
+            parts.append(f"{option.place} could not be measured: {' '.join(option.reason.split())[:120]}")
         elif option.sending is not None and option.sending > 0.3 * serial.time.value:
             parts.append(
                 f"sending a task and its answer to {option.place} takes {words.seconds(option.sending)}, doing it "
@@ -299,7 +309,7 @@ def _why_not(options: Sequence[Option], serial: Cell, held: Estimate) -> str:
         elif option.place == "threads" and held.low > SMALL_HOLD:
             parts.append(f"a task holds the GIL for {words.percent(held.value)} of its time, so threads take turns")
         else:
-            parts.append(f"{option.place} gain nothing ({words.estimate(option.speedup)})")
+            parts.append(f"nothing is gained by {option.place} ({words.estimate(option.speedup)})")
     return "; ".join(parts) or "nothing else could run it"
 
 
@@ -308,7 +318,7 @@ def _changes(advice: Advice, *, gil: bool) -> list[str]:
     chosen = advice.chosen
     for option in advice.options:
         if option is not chosen and option.verdict == "not measured":
-            changes.append(f"{option.place} were not measured: {' '.join(option.reason.split())[:200]}")
+            changes.append(f"{option.place} could not be measured: {' '.join(option.reason.split())[:200]}")
     if chosen is not None and math.isfinite(chosen.tasks) and chosen.tasks > 1:
         changes.append(
             f"fewer than {words.counted(int(chosen.tasks), 'task')}: starting the workers would not be paid back"
@@ -322,8 +332,26 @@ def _changes(advice: Advice, *, gil: bool) -> list[str]:
         )
     if advice.way == "another interpreter":
         changes.append("a module that turns the GIL on when it is imported there (gilcmp info names it)")
-    if advice.way == "processes":
-        changes.append("more than one machine: Dask hands out tasks as a pool of processes does")
+    distributed = next(
+        (option for option in advice.options if option.strategy == "dask" and (option.sending or option.hand_over)),
+        None,
+    )
+    if distributed is not None and not advice.waits > 1 - WAITING:
+        changes.append(_more_machines(advice.task, distributed))
+    elif advice.way == "processes":
+        changes.append(
+            "more than one machine: Dask hands out tasks as processes are given them (--dask local tries it)"
+        )
     if advice.way == "threads" and advice.waits > 1 - WAITING:
         changes.append("thousands of tasks that wait at once: asyncio, with coroutines, needs no thread for each")
     return changes
+
+
+def _more_machines(task: float, distributed: Option) -> str:
+    """Tell what a scheduler's pace allows: it hands out one task after the other, wherever the workers are."""
+    pace = distributed.sending or distributed.hand_over or math.nan
+    takes = f"more than one machine: Dask takes {words.seconds(pace)} here to hand a task out and its answer back"
+    busy = math.floor(task / pace)
+    if busy < 2:
+        return f"{takes}, which is too long for tasks of {words.seconds(task)}"
+    return f"{takes}, so about {busy} CPUs are kept busy with tasks of {words.seconds(task)}"

@@ -57,6 +57,7 @@ class Statement:
     def __init__(self, text: str, setup: Sequence[str] = (), parameter: str = "") -> None:
         self.text, self.setup, self.parameter = text, tuple(setup), parameter
         self.__name__ = self.__qualname__ = text
+        self.__module__ = "__main__"  # its names are those of a program, not of this module
         namespace: dict[str, Any] = {"__name__": "__main__"}
         for code in self.setup:
             execute(code, "<setup>", namespace)

@@ -36,6 +36,7 @@ from gilcmp.cli.output import complain, failed, measuring, save, show_result
     metavar="PYTHON",
     help="Try threads in this interpreter as well; repeatable.",
 )
+@click.option("--dask", metavar="local | ADDRESS", help="Try Dask as well: a cluster of its own here, or a scheduler.")
 @json_option
 @details_option
 @quiet_option
@@ -46,6 +47,7 @@ def advise(
     workers: int | None,
     budget: float,
     pythons: tuple[str, ...],
+    dask: str | None,
     output: str | None,
     details: bool,
     quiet: bool,
@@ -55,6 +57,7 @@ def advise(
     Exit code 3 where the figures do not decide.
     """
     from gilcmp.advising.advise import advise as ask
+    from gilcmp.measure.on_dask import no_dask
     from gilcmp.measure.pythons import PythonError
 
     need_writable(output)
@@ -62,10 +65,14 @@ def advise(
         raise click.UsageError(f"--budget must be from 1s to 1 hour, got {budget:g} s")
     if pythons and (setup or not re.fullmatch(NAMED, what)):
         raise click.UsageError("other interpreters are given package.module:function, no statements")
+    if dask is not None and no_dask() is not None:
+        raise click.UsageError(f"--dask {no_dask()}")
     function = called(what, setup)
     try:
         with measuring(output, quiet=quiet) as progress:
-            found = ask(function, tasks=tasks, workers=workers, budget=budget, pythons=pythons, progress=progress)
+            found = ask(
+                function, tasks=tasks, workers=workers, budget=budget, pythons=pythons, dask=dask, progress=progress
+            )
     except PythonError as error:
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt as error:

@@ -109,7 +109,7 @@ def contention(
         raise TypeError(f"isolate must be True, False or None, got {type(isolate).__name__}")
     seconds = duration("budget", budget, 0.1, 3600)
     n = max(2, math.ceil(usable_cpus())) if threads is None else integer("threads", threads, 2, 256)
-    name = func.text if isinstance(func, Statement) else name_of(func)
+    name = name_of(func)
     called: Any = func.function if isinstance(func, Statement) else func
     while isinstance(called, functools.partial):
         called, args, kwargs = called.func, (*called.args, *args), {**called.keywords, **kwargs}
