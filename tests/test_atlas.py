@@ -269,6 +269,7 @@ def test_a_library_that_is_not_there(monkeypatch, capsys):
         (["stdlib", "--budget", "1ms"], "--budget must be from 10ms"),
         (["stdlib", "--json", "/no/such/folder/x"], "cannot be written"),
         (["--python", "python3"], "--python needs --survey FOLDER"),
+        (["--from-source"], "--from-source needs --survey FOLDER"),
         (["nothing", "--survey", "folder"], "no list 'nothing'"),
         (["--survey", "folder", "--installed"], "--survey goes with libraries"),
         (["--survey", "folder", "--python", "no-such-python"], "--python 'no-such-python' not found"),
@@ -480,9 +481,12 @@ def test_a_survey_lists_what_cannot_be_installed_and_goes_on_where_it_was(tmp_pa
     assert surveying.failures_in(tmp_path) == {"numpy": "ERROR: no matching distribution"}
     assert (tmp_path / "atlas.csv").read_text().count("\n") == 2
     assert len(gilcmp.load(tmp_path / "atlas.json")) == 1
+    installing = [command for command in calls if "install" in command]
+    assert all("--only-binary" in command for command in installing)
     calls.clear()
-    surveying.survey(["numpy", "stdlib"], folder=tmp_path)
+    surveying.survey(["numpy", "stdlib"], folder=tmp_path, from_source=True)
     assert not [command for command in calls if "stdlib" in command]
+    assert [command for command in calls if "install" in command and "--only-binary" not in command]
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def _need_budget(budget: float) -> None:
     "--survey", "folder", metavar="FOLDER", help="Each library in a virtual environment of its own; continues."
 )
 @click.option("--python", metavar="PYTHON", help="With --survey: the interpreter of the environments.")
+@click.option("--from-source", is_flag=True, help="With --survey: build what has no wheel, which may take an hour.")
 @click.option("--budget", type=Duration(), default=0.3, help="Time for each statement, default: 300ms.")
 @click.option("--no-threads", is_flag=True, help="Do not measure two threads, which takes most of the time.")
 @json_option
@@ -104,6 +105,7 @@ def atlas(
     installed: bool,
     folder: str | None,
     python: str | None,
+    from_source: bool,
     budget: float,
     no_threads: bool,
     output: str | None,
@@ -125,10 +127,12 @@ def atlas(
     _need_budget(budget)
     if python is not None and folder is None:
         raise click.UsageError("--python needs --survey FOLDER: its environments are made from that interpreter")
+    if from_source and folder is None:
+        raise click.UsageError("--from-source needs --survey FOLDER: only its environments are installed")
     if folder is not None:
         if installed or output is not None or markdown or details or no_threads:
-            raise click.UsageError("--survey goes with libraries, --python, --budget and -q only")
-        return _survey(sources, folder, python, budget, quiet)
+            raise click.UsageError("--survey goes with libraries, --python, --from-source, --budget and -q only")
+        return _survey(sources, folder, python, from_source=from_source, budget=budget, quiet=quiet)
     if installed:
         sources += tuple(name for name in shipped() if read_list(name).version is not None)
     code = 0
@@ -159,7 +163,9 @@ def atlas(
     return code
 
 
-def _survey(names: tuple[str, ...], folder: str, python: str | None, budget: float, quiet: bool) -> int:
+def _survey(
+    names: tuple[str, ...], folder: str, python: str | None, *, from_source: bool, budget: float, quiet: bool
+) -> int:
     """Measure libraries in environments of their own; what was finished is in the folder, whatever happens."""
     import shutil
     import sys
@@ -184,7 +190,7 @@ def _survey(names: tuple[str, ...], folder: str, python: str | None, budget: flo
                 bar(Progress(name, done / total, statements * budget * 5))
 
         try:
-            outcomes = survey(names, folder=folder, python=path, budget=budget, progress=tell)
+            outcomes = survey(names, folder=folder, python=path, budget=budget, from_source=from_source, progress=tell)
         except (AtlasError, ResultError, OSError) as error:
             return complain(str(error))
         except KeyboardInterrupt as error:
@@ -192,6 +198,8 @@ def _survey(names: tuple[str, ...], folder: str, python: str | None, budget: flo
     for outcome in outcomes:
         if outcome.atlas is None:
             complain(f"{outcome.name}: {outcome.reason}")
+    if not from_source and any(outcome.atlas is None for outcome in outcomes):
+        complain("what has no wheel for this Python was not built: --from-source does")
     done = [outcome.atlas for outcome in outcomes if outcome.atlas is not None]
     kept = sum(outcome.kept for outcome in outcomes)
     before = f" ({kept} measured before)" if kept else ""

@@ -31,6 +31,7 @@ from gilcmp.surveying.scaling import limit_own_threads
 INSTALLING = 1800.0  # seconds in which a library must be installed
 STARTING = 300.0  # in which its environment starts and imports
 SAVING = 20.0  # that it has to save what it has, when it is interrupted
+WHEELS = ("--only-binary", ":all:")  # options of pip: nothing is built
 FAILED = "failed.json"
 ALL_JSON, ALL_CSV = "atlas.json", "atlas.csv"
 
@@ -68,6 +69,7 @@ def survey(
     folder: str | os.PathLike[str],
     python: str = sys.executable,
     budget: float = BUDGET,
+    from_source: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Outcome]:
     """Measure libraries, each in a virtual environment of its own, and keep what was measured in a folder.
@@ -83,6 +85,9 @@ def survey(
         The interpreter that the environments are made from.
     budget : float
         Seconds for each statement to be probed.
+    from_source : bool
+        Build what has no wheel for the interpreter, which may take an hour for one library; otherwise it is one that
+        cannot be installed.
     progress : callable, optional
         Called with what is done now, how many libraries are finished, and how many there are.
 
@@ -117,7 +122,8 @@ def survey(
                     if progress is not None:
                         progress(library.name, len(outcomes), len(libraries))
                     wheel = wheel or _wheel(python, Path(temporary))
-                    outcome = _measured(library, place, python, wheel, Path(temporary), budget)
+                    first = [wheel] if from_source else [*WHEELS, wheel]
+                    outcome = _measured(library, place, python, first, Path(temporary), budget)
                 outcomes.append(outcome)
     finally:
         with contextlib.suppress(ResultError, OSError):  # not in place of what is on its way
@@ -178,11 +184,13 @@ def _wheel(python: str, temporary: Path) -> str:
     return str(next(folder.glob("gilcmp-*.whl")))
 
 
-def _measured(library: Library, place: Path, python: str, wheel: str, temporary: Path, budget: float) -> Outcome:
+def _measured(
+    library: Library, place: Path, python: str, first: Sequence[str], temporary: Path, budget: float
+) -> Outcome:
     """Install a library and measure it; its environment is gone afterwards."""
     venv = temporary / library.name
     own = str(venv / ("Scripts" if os.name == "nt" else "bin") / "python")
-    to_install = [wheel, *([library.distribution] if library.distribution else []), *library.requires]
+    to_install = [*first, *([library.distribution] if library.distribution else []), *library.requires]
     part = temporary / f"{library.name}.json"
     measuring = [own, "-m", "gilcmp", "atlas", library.name, "--quiet", "--budget", f"{budget * 1000:f}ms"]
     try:
