@@ -9,7 +9,7 @@ import uuid
 
 import psutil
 import pytest
-from attrs import asdict
+from attrs import asdict, evolve
 
 import gilcmp
 from gilcmp.experiments.claim import Figure
@@ -64,11 +64,9 @@ def record(implementation="python", strategy="serial", workers=1, rounds=(), ker
 
 def made_up_run(cells, cpus=2, **changes):
     """A run around records of cells, on a machine with so many CPUs and a CPython with a GIL."""
-    from attrs import evolve
-
     environment = evolve(
         gilcmp.environment(), cpus_allowed=cpus, cpus_logical=cpus, cpu_quota=None, free_threaded=False,
-        gil_enabled=True, gil_culprit=None,
+        gil_enabled=True, gil_culprit=None, cpu="AMD EPYC",
     )  # fmt: skip
     values = {
         "gilcmp": gilcmp.__version__,
@@ -186,7 +184,7 @@ def claims():
         )
         for word in ("confirmed", "cannot be tested here")
     ]
-    return Claims(results, gilcmp.environment())
+    return Claims(results, evolve(gilcmp.environment(), cpu="AMD EPYC"))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 
 import pytest
+from attrs import evolve
 
 import gilcmp
 from gilcmp.measure import cpus
@@ -78,8 +79,6 @@ def test_no_proc_is_no_quota(tmp_path):
 
 
 def test_usable_cpus_are_the_fewest_of_mask_and_quota():
-    from attrs import evolve
-
     here = gilcmp.environment()
     assert evolve(here, cpus_allowed=8, cpu_quota=None).cpus == 8
     assert evolve(here, cpus_allowed=8, cpu_quota=2.5).cpus == 2.5
@@ -97,6 +96,19 @@ def test_environment_tells_of_this_interpreter():
     assert here.memory > 0
     assert here.packages["gilcmp"] == gilcmp.__version__
     assert here.extension_compiler.split()[0] in ("GCC", "Clang", "MSVC")
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ("Intel(R) Xeon(R) Processor", "Intel Xeon"),
+        ("12th Gen Intel(R) Core(TM) i7-1260P CPU @ 2.10GHz", "12th Gen Intel Core i7-1260P @ 2.10GHz"),
+        ("AMD EPYC", "AMD EPYC"),
+        ("Processor", "Processor"),
+    ],
+)
+def test_the_name_of_a_cpu_is_shown_without_the_marks_of_trade(told, name):
+    assert evolve(gilcmp.environment(), cpu=told).cpu_name == name
 
 
 @pytest.mark.parametrize(

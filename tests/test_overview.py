@@ -70,6 +70,14 @@ def test_the_default_comparison_is_one_screen_that_begins_with_what_was_found(de
     assert "the machine was quiet" in text
 
 
+def test_a_cpu_with_a_long_name_leaves_it_one_screen(default):
+    run = default.run
+    where = evolve(run.environment, cpu="12th Gen Intel(R) Core(TM) i9-12900KF CPU @ 5.20GHz")
+    text = screen(Comparison(evolve(run, environment=where)))
+    assert len(text.splitlines()) <= LINES
+    assert "12th Gen Intel Core i9-12900KF @ 5.20GHz" in " ".join(text.split())
+
+
 def test_a_wide_terminal_shows_more_workers_and_a_narrow_one_a_row_each(default):
     assert "processes x 4" in screen(default, 150)
     narrow = screen(default, 60)

@@ -143,7 +143,7 @@ class Claims(Sequence[Result], Shown):
         took = sum(result.seconds for result in self)
         return (
             f"{self._counts() or 'nothing tested'}. {where.interpreter}, {where.cpus:g} of {where.cpus_logical} CPUs "
-            f"({where.cpu}), {took:.0f} s."
+            f"({where.cpu_name}), {took:.0f} s."
         )
 
     def charts(self) -> list[Chart]:

@@ -69,7 +69,7 @@ def machine(cells: Sequence[Cell], run: Run) -> str:
     else:
         state = f"other work kept {busy:.1f} of them busy"
     budget = f"{run.settings.budget:g} s"
-    return f"{where.interpreter}{gil}, {words.counted(round(where.cpus), 'CPU')} ({where.cpu}), {budget}; {state}."
+    return f"{where.interpreter}{gil}, {words.counted(round(where.cpus), 'CPU')} ({where.cpu_name}), {budget}; {state}."
 
 
 def foreign(cells: Sequence[Cell]) -> float | None:

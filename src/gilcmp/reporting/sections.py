@@ -67,8 +67,8 @@ def _renamed(runs: Sequence[Named[Comparison]]) -> Sequence[Named[Comparison]]:
     wheres = [run.environment for _, run in runs]
     for names in (
         [where.python_name for where in wheres],
-        [f"{where.cpu} ({where.cpus:g} CPUs)" for where in wheres],
-        [f"{where.python_name} on {where.cpu} ({where.cpus:g} CPUs)" for where in wheres],
+        [f"{where.cpu_name} ({where.cpus:g} CPUs)" for where in wheres],
+        [f"{where.python_name} on {where.cpu_name} ({where.cpus:g} CPUs)" for where in wheres],
     ):
         if len(set(names)) == len(runs):
             return [(name, run) for name, (_, run) in zip(names, runs, strict=True)]

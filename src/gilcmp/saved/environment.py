@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from attrs import field, frozen, validators
 
@@ -81,6 +82,12 @@ class Environment:
     def cpus(self) -> float:
         """CPUs this process may really use: the affinity mask's, or fewer if the cgroup's quota says so."""
         return float(min(self.cpus_allowed, self.cpu_quota or math.inf))
+
+    @property
+    def cpu_name(self) -> str:
+        """The CPU's name without the marks of trade: Intel Xeon, of "Intel(R) Xeon(R) Processor"."""
+        without = re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b", "", self.cpu, flags=re.IGNORECASE)
+        return " ".join(without.split()) or self.cpu
 
     @property
     def build(self) -> str:

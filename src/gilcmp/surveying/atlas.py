@@ -212,7 +212,7 @@ class Atlas(Kept):
         errors = sum(1 for entry in self if entry.error)
         best = f" Two threads of native code that shares nothing: {self.reference.value:.2f}x."
         return (
-            f"{where.interpreter}, {where.cpu}, {where.system}. {counts}; {words.counted(errors, 'error')}."
+            f"{where.interpreter}, {where.cpu_name}, {where.system}. {counts}; {words.counted(errors, 'error')}."
             f"{best if self.reference.n else ''}"
         )
 
