@@ -186,7 +186,7 @@ def test_all_sections_and_figures_are_there(html, comparison):
         assert sentence in text
     for cell in comparison:
         assert cell.verdict.reason in text
-    assert comparison.environment.cpu in text
+    assert comparison.environment.cpu_name in text
     assert "zlib.compress(data)" in text
     assert "from size 120" in text
 

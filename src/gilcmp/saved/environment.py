@@ -86,8 +86,7 @@ class Environment:
     @property
     def cpu_name(self) -> str:
         """The CPU's name without the marks of trade: Intel Xeon, of "Intel(R) Xeon(R) Processor"."""
-        without = re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b", "", self.cpu, flags=re.IGNORECASE)
-        return " ".join(without.split()) or self.cpu
+        return re.sub(r"\((R|TM)\)| Processor$| CPU(?= @)", "", self.cpu, flags=re.IGNORECASE)
 
     @property
     def build(self) -> str:
