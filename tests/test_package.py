@@ -37,6 +37,7 @@ def python(code, *options):
 
 IMPORT_EACH = """
 import os
+import attrs, cattrs, click, numpy, psutil, rich  # only what is ours has to be imported each time
 for name in {names!r}:
     child = os.fork()
     if not child:

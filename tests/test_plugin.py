@@ -13,13 +13,14 @@ import gilcmp
 from conftest import busy_machine
 
 pytest_plugins = ["pytester"]
+QUICK = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # to import hypothesis takes half a second
 needs_gil = pytest.mark.skipif(not gilcmp.environment().gil_enabled, reason="without a GIL nothing is held")
 
 
 def outcomes(pytester, text, *options):
     pytester.makepyfile(text)
     # in a process: coverage of the outer run and its plugins stay out of it
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:benchmark", "-W", "error", *options)
+    return pytester.runpytest_subprocess(*QUICK, "-p", "no:benchmark", "-W", "error", *options)
 
 
 def test_nothing_is_loaded_until_used(pytester):
@@ -245,7 +246,7 @@ ROWS = ["work-serial-1", "work-threads-1", "work-threads-2"]
 
 def benchmarked(pytester, text, *options):
     pytester.makepyfile(text)
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "error", *options)
+    return pytester.runpytest_subprocess(*QUICK, "-W", "error", *options)
 
 
 def test_a_comparison_gives_a_row_a_cell(pytester):
