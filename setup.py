@@ -35,6 +35,12 @@ or a wheel, which needs no compiler: pip install --only-binary=gilcmp gilcmp"""
 class BuildExt(build_ext):
     """Add the flags of the compiler at hand, and keep them in the extension for ``gilcmp env``."""
 
+    def finalize_options(self):
+        """Compile the extensions side by side, where no other number is asked for."""
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = True  # as many as there are CPUs
+
     def run(self):
         """Build; where that fails for want of a compiler, say what to install."""
         try:
