@@ -240,6 +240,31 @@ def test_under_a_quota_of_one_cpu_the_sampler_does_not_spin(monkeypatch):
         assert probe.best_pace() == pace
 
 
+BUSY_ORPHAN = """
+import os, sys, time
+child = os.fork()
+if child:
+    print(child, flush=True)
+    os._exit(0)
+while time.process_time() < 0.3:
+    pass
+os.close(1)  # it is done: the reader comes to the end of what is printed
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no orphans")
+def test_a_process_that_works_for_this_one_is_no_bystander_although_it_is_no_child():
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY_ORPHAN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        number = int(parent.stdout.read())
+        assert number not in cpus.family()
+        assert os.getpid() in cpus.family()
+        alone, together = Bystanders()._read().own, Bystanders({number})._read().own
+        assert together - alone >= 0.25
+
+
 def test_bystanders_reads_this_machine():
     found = Bystanders()
     assert found._mask >= 1

@@ -6,6 +6,7 @@ What is asserted holds whatever the machine does: that nothing fails, is lost, o
 from __future__ import annotations
 
 import io
+import math
 import multiprocessing
 import os
 import shutil
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 
 import gilcmp
+from gilcmp.measure.pool import Pool
+from gilcmp.measure.strategies import resolve
 from gilcmp.probing.probe_result import OPEN
 from gilcmp.watch import _gil
 
@@ -286,6 +289,41 @@ def test_a_cluster_may_be_named_by_its_address_and_goes_on():
         assert found[f"dask:{address}"].rounds
         with distributed.Client(cluster) as client:
             assert client.submit(counted, 10).result() == 45
+
+
+STARTS_A_CLUSTER = """
+import os, sys, time
+import distributed
+if __name__ == "__main__":
+    if os.fork():
+        os._exit(0)  # what is left is no child of anybody's
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
+
+
+@unclosed
+def test_the_processes_of_a_named_cluster_are_no_others_work(tmp_path):
+    """They are no children of this one, so that what they computed was taken for the work of others: `starved`."""
+    distributed = pytest.importorskip("distributed")
+    script = tmp_path / "cluster.py"
+    script.write_text(STARTS_A_CLUSTER)
+    with subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as started:
+        address = started.stdout.readline().strip()
+        with distributed.Client(address, timeout=60) as client:
+            workers = set(client.run(os.getpid).values())
+            scheduler = client.run_on_scheduler(os.getpid)
+            (strategy,) = resolve(f"dask:{address}")
+            pool = Pool.open(strategy, 2)
+            try:
+                pool.run(math.factorial, [5_000] * 20)
+                assert pool.outside == {*workers, scheduler}
+                assert pool.memory() > 10**6
+            finally:
+                pool.close()
 
 
 @unclosed

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from attrs import frozen
@@ -117,6 +118,16 @@ def cgroup_cpu_time(folder: Path) -> float | None:
     return None
 
 
+def family() -> set[int]:
+    """Return the IDs of this process and of its children, and theirs."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        this = psutil.Process()
+        return {process.pid for process in (this, *this.children(recursive=True))}
+    return {os.getpid()}
+
+
 @frozen
 class _Reading:
     """Counters of the machine, this process with its children, and the cgroup that has the quota; in seconds."""
@@ -133,11 +144,19 @@ UNTOLD = _Reading(math.nan, math.nan, math.nan, None)
 class Bystanders:
     """How many CPUs everything else keeps busy, of those that this process may really use.
 
+    Parameters
+    ----------
+    outside : iterable of int
+        IDs of processes that are no others, although they are no children of this one.
+
+    Notes
+    -----
     Where a quota allows fewer CPUs than the affinity mask, others on the machine take CPUs away only when they use more
     than the quota leaves them; others in the same cgroup use up the quota itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outside: Iterable[int] = ()) -> None:
+        self._outside = tuple(outside)
         self._quota = find_quota()
         self._mask = 1
         self._last = self._read()
@@ -171,11 +190,9 @@ class Bystanders:
         allowed = [times for number, times in enumerate(each) if number in mine] or each
         self._mask = len(allowed)
         own = 0.0
-        with contextlib.suppress(psutil.Error, OSError):
-            this = psutil.Process()
-            for process in (this, *this.children(recursive=True)):
-                with contextlib.suppress(psutil.Error, OSError):
-                    own += sum(process.cpu_times()[:4])  # with the children that have ended
+        for process in (*family(), *self._outside):
+            with contextlib.suppress(psutil.Error, OSError):
+                own += sum(psutil.Process(process).cpu_times()[:4])  # with the children that have ended
         return _Reading(
             time=time.perf_counter(),
             idle=sum(times.idle + getattr(times, "iowait", 0.0) for times in allowed),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import Any
 
-from gilcmp.measure.executors import PoolError
+from gilcmp.measure.executors import PoolError, this_machine
 
 START_TIMEOUT = 60.0  # seconds that a cluster has to answer
 PATIENCE = 10.0  # seconds for a scheduler that does not answer any more
@@ -33,10 +34,18 @@ class DaskExecutor(Executor):
         What is to be closed with it.
     addresses : list of str or None
         The workers that are used; None: all.
+    helpers : frozenset of int
+        The ID of the scheduler's process, where that is on this machine.
     """
 
-    def __init__(self, client: Any, cluster: Any = None, addresses: list[str] | None = None) -> None:
-        self._client, self._cluster = client, cluster
+    def __init__(
+        self,
+        client: Any,
+        cluster: Any = None,
+        addresses: list[str] | None = None,
+        helpers: frozenset[int] = frozenset(),
+    ) -> None:
+        self._client, self._cluster, self.helpers = client, cluster, helpers
         self._where = {} if addresses is None else {"workers": addresses, "allow_other_workers": False}
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -92,7 +101,7 @@ def opener(address: Any = None) -> Callable[[int], Executor]:
         try:
             client.get_versions(check=True)
             client.wait_for_workers(1, timeout=PATIENCE)
-            return DaskExecutor(client, None, _chosen(client, workers))
+            return DaskExecutor(client, None, _chosen(client, workers), _scheduler_here(client))
         except (ValueError, TimeoutError, ImportError) as error:
             client.close()
             raise PoolError(f"{' '.join(str(error).split())[:300]}") from error
@@ -136,12 +145,26 @@ def _chosen(client: Any, workers: int) -> list[str]:
     return list(found)[:workers]
 
 
+def _who() -> tuple[str, int]:
+    return this_machine(), os.getpid()
+
+
+def _scheduler_here(client: Any) -> frozenset[int]:
+    """Return the ID of the scheduler's process, where that is on this machine: what it does is part of the strategy."""
+    with contextlib.suppress(Exception):  # it may not have gilcmp
+        machine, process = client.run_on_scheduler(_who)
+        if machine == this_machine():
+            return frozenset({process})
+    return frozenset()
+
+
 class _Borrowed:
     """A client of the user's: it is used, and not closed."""
 
     def __init__(self, client: Any) -> None:
         self.submit, self.scheduler_info = client.submit, client.scheduler_info
         self.get_versions, self.wait_for_workers = client.get_versions, client.wait_for_workers
+        self.run_on_scheduler = client.run_on_scheduler
 
     def close(self, timeout: Any = None) -> None:
         """Leave it as it is."""

@@ -14,12 +14,12 @@ from concurrent.futures import FIRST_EXCEPTION, BrokenExecutor, Executor, Future
 from functools import partial
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from gilcmp.base.child import safe_workers
 from gilcmp.measure.clocks import Sample, mark, measured, measured_coroutine
-from gilcmp.measure.cpus import usable_cpus
-from gilcmp.measure.executors import PoolError, nothing
+from gilcmp.measure.cpus import family, usable_cpus
+from gilcmp.measure.executors import PoolError, nothing, this_machine, whereabouts
 from gilcmp.measure.request import SENT
 from gilcmp.measure.runners import Runner
 from gilcmp.measure.strategies import Strategy
@@ -86,6 +86,9 @@ class Pool:
         Seconds until all workers were ready.
     grown : int or None
         Bytes by which this process grew while it was opened; None where the system does not tell.
+    outside : set of int
+        IDs of this machine's processes that work for it and are no children of this one: the ranks of an MPI program,
+        the workers and the scheduler of a named Dask cluster.
     """
 
     strategy: Strategy
@@ -94,6 +97,10 @@ class Pool:
     _executor: Executor | Runner
     _children: frozenset[Any]
     grown: int | None = None
+    outside: set[int] = field(factory=set)
+    _helpers: frozenset[int] = frozenset()  # those that hand out tasks, and do none
+    _on_this_machine: bool = False
+    _known: set[int] = field(factory=set)
 
     @classmethod
     def open(cls, strategy: Strategy, workers: int) -> Pool:
@@ -123,7 +130,8 @@ class Pool:
                 )
             pool = cls(strategy, workers, 0.0, executor, frozenset())
             try:
-                pool.run(nothing, range(workers))  # no two alike: some runners would do equal tasks once
+                # no two alike: some runners would do equal tasks once
+                samples, *_ = pool.run(whereabouts, range(workers))
             except BaseException as error:
                 pool._children = frozenset(set(multiprocessing.active_children()) - before)
                 pool.close(at_once=True)
@@ -137,6 +145,9 @@ class Pool:
                 raise
         pool.startup = time.perf_counter() - start
         pool._children = frozenset(set(multiprocessing.active_children()) - before)
+        pool._on_this_machine = all(sample.part == this_machine() for sample in samples)
+        pool._helpers = getattr(executor, "helpers", frozenset())
+        pool._note_outside({*(sample.process for sample in samples), *pool._helpers})
         has = _resident()
         pool.grown = None if had is None or has is None else max(0, has - had)
         return pool
@@ -147,11 +158,20 @@ class Pool:
         Of processes it is their proportional share (PSS) where the system tells that, else what is theirs alone; of
         threads and interpreters, the bytes by which this process grew when they were started.
         """
-        if not self._children:
+        workers = {child.pid for child in self._children} or self.outside - self._helpers
+        if not workers:
             here = self.strategy.own and not self.strategy.name.startswith("dask")
             return self.grown // self.workers if here and self.grown is not None else None
-        sizes = [size for size in map(_memory_of, self._children) if size is not None]
+        sizes = [size for size in map(_memory_of, workers) if size is not None]
         return sum(sizes) // len(sizes) if sizes else None
+
+    def _note_outside(self, processes: set[int]) -> None:
+        """Note those of its workers that are processes of this machine, and no children of this one."""
+        new = processes - self._known
+        if not self._on_this_machine or not new:
+            return
+        self._known |= new
+        self.outside |= new - family()
 
     def hand_over(self) -> float:
         """Measure the seconds to hand an empty task over and get its answer, when many follow each other."""
@@ -199,6 +219,7 @@ class Pool:
             if not isinstance(self._executor, Runner):
                 samples = list(map(Future.result, filter(Future.done, futures)))
             self._check(samples, tasks)
+            self._note_outside({sample.process for sample in samples})
             return samples, start, end, process_cpu
         except BrokenExecutor as error:
             reason = f"the workers of {self.strategy.name} x {self.workers} died ({error})"
@@ -300,12 +321,12 @@ def _resident() -> int | None:
         return None
 
 
-def _memory_of(child: Any) -> int | None:
+def _memory_of(process: int) -> int | None:
     """Return the memory of a process, in bytes: the pages that it shares with others count in part."""
     import psutil
 
     try:
-        told = psutil.Process(child.pid).memory_full_info()
+        told = psutil.Process(process).memory_full_info()
     except (psutil.Error, OSError):
         return None
     return int(getattr(told, "pss", 0) or getattr(told, "uss", 0)) or None

@@ -311,7 +311,7 @@ class Session:
 
     def round(self, order: Sequence[RunningCell], number: int) -> None:
         """Run the cells in turns; a round that does not end counts for none of them."""
-        bystanders = Bystanders()
+        bystanders = Bystanders(set().union(*(pool.outside for pool in self._pools.values())))
         turns: list[tuple[RunningCell, Observation]] = []
         for cell in in_need(order, number):
             if cell.is_serial and turns and turns[-1][0] is cell:
