@@ -17,6 +17,7 @@ from gilcmp import Comparison
 from gilcmp.cli import main as cli
 from gilcmp.hosts import running
 from gilcmp.hosts.running import Fleet, measure_here
+from gilcmp.saved.run import to_json
 
 unclosed = pytest.mark.filterwarnings(  # sockets of Dask's own, found when they are collected
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
@@ -43,6 +44,23 @@ def test_hosts_side_by_side_with_those_that_have_no_result():
     alone = Fleet(("compare",), {"a": comparison(0.1)}, {}, ())
     assert alone.diff() is None
     assert "on 1 host: 1 answered" in str(alone)
+
+
+def test_a_folder_has_the_results_of_one_command_and_busy_hosts_are_measured_again(tmp_path):
+    command, text = ("compare", "pi"), to_json(comparison(0.1).run)
+    assert running._kept(tmp_path, command) == {}
+    found = Fleet(command, {}, {}, ())
+    for host, busy in (("quiet", False), ("tcp://busy", True)):
+        found = running._with(found, host, {"text": text, "busy": busy}, tmp_path)
+    assert found.busy == ("tcp://busy",)
+    assert list(running._kept(tmp_path, command)) == ["quiet"]
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["quiet", "tcp___busy"]
+    with pytest.raises(ValueError, match="has the results of 'compare pi': give another one"):
+        running._kept(tmp_path, ("probe", "f()"))
+    for wrong, message in (("{", "not JSON"), ("[]", "not what gilcmp fleet writes")):
+        (tmp_path / running.NOTES).write_text(wrong)
+        with pytest.raises(gilcmp.ResultError, match=message):
+            running._kept(tmp_path, command)
 
 
 def test_a_worker_runs_the_command_in_a_process_of_its_own():

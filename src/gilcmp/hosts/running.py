@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -16,12 +17,12 @@ from attrs import evolve, field, frozen
 
 from gilcmp.base.checks import Duration, duration
 from gilcmp.base.child import python_command, run_group
-from gilcmp.base.files import check_writable, replace_file
+from gilcmp.base.files import replace_file
 from gilcmp.judge.comparison import Comparison
 from gilcmp.judge.diff import Diff, diff
 from gilcmp.measure.on_dask import no_dask
 from gilcmp.reporting.report import loaded_text
-from gilcmp.saved.reading import ResultError
+from gilcmp.saved.reading import ResultError, parsed
 from gilcmp.show import words
 from gilcmp.show.model import Section, Sentence, Table, columns, section
 from gilcmp.show.views import Shown
@@ -30,6 +31,7 @@ COMMANDS = ("compare", "probe", "claims", "threshold", "contention", "advise")
 TIMEOUT = 600.0  # seconds that a host has
 LOOK = 0.5  # seconds between two looks at what has come
 TOO_BUSY = 3  # the exit code of a command that the machine was too busy for
+NOTES = ".gilcmp-fleet"  # the file beside the results that tells of what command they are
 WORDS = 300  # characters of what a failed command said
 
 
@@ -123,7 +125,7 @@ def fleet(
         What to run, without ``gilcmp``: "compare mandelbrot --budget 20s".
     folder : path-like, optional
         Where each host's result is saved, as ``HOST.json``. Hosts that have a file there already are not measured
-        again.
+        again, unless they were too busy.
     timeout : float or str
         Seconds that a host has.
     progress : callable, optional
@@ -139,7 +141,7 @@ def fleet(
     ImportError
         Where Dask is not installed.
     ValueError
-        For a command that saves nothing.
+        For a command that saves nothing, and for a folder with the results of another command.
     OSError
         For a cluster that does not answer, or a folder that cannot be written.
     """
@@ -150,9 +152,7 @@ def fleet(
     if not arguments or arguments[0] not in COMMANDS:
         raise ValueError(f"command must begin with one of {', '.join(COMMANDS)}, got {' '.join(arguments)!r}")
     seconds = duration("timeout", timeout, 1, 86400)
-    kept = _kept(folder)
-    if folder is not None:
-        check_writable(Path(folder, "gilcmp.json"))
+    kept = {} if folder is None else _kept(Path(folder), arguments)
     tell = progress or (lambda host, what: None)
     distributed: Any = importlib.import_module("distributed")
     client = distributed.Client(cluster, timeout=10) if isinstance(cluster, str) else cluster
@@ -183,26 +183,50 @@ def _with(found: Fleet, host: str, answer: Mapping[str, Any], folder: str | os.P
     if reason is not None:
         return evolve(found, failed={**found.failed, host: reason})
     unsaved = found.failed
+    busy = (*found.busy, host) if answer.get("busy") else found.busy
     if folder is not None:
         try:
             replace_file(_file(folder, host), answer["text"])
+            if busy != found.busy:
+                _note(folder, found.command, busy)
         except OSError as error:  # its result is shown all the same
             unsaved = {**unsaved, f"{host} (not saved)": str(error)}
-    busy = (*found.busy, host) if answer.get("busy") else found.busy
     results = dict(sorted({**found.results, host: result}.items()))
     return evolve(found, results=results, failed=unsaved, busy=busy)
 
 
+def _stem(host: str) -> str:
+    return re.sub(r"[^\w.-]", "_", host)
+
+
 def _file(folder: str | os.PathLike[str], host: str) -> Path:
-    return Path(folder, re.sub(r"[^\w.-]", "_", host) + ".json")
+    return Path(folder, f"{_stem(host)}.json")
 
 
-def _kept(folder: str | os.PathLike[str] | None) -> dict[str, str]:
-    """Return what an earlier run has saved in the folder, by host."""
-    if folder is None:
-        return {}
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(Path(folder).glob("*.json"))}
+def _note(folder: str | os.PathLike[str], command: Sequence[str], busy: Sequence[str]) -> None:
+    """Note beside the results what command they are of, and which of the hosts were too busy."""
+    replace_file(Path(folder, NOTES), json.dumps({"command": list(command), "busy": list(busy)}) + "\n")
+
+
+def _kept(folder: Path, command: tuple[str, ...]) -> dict[str, str]:
+    """Return what an earlier run of the command has saved in the folder, by host; those that were too busy: nothing.
+
+    ValueError where it was another command.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    busy: list[str] = []
+    with contextlib.suppress(FileNotFoundError):
+        path = folder / NOTES
+        notes = parsed(path.read_text(encoding="utf-8"), str(path))
+        try:
+            before, busy = list(notes["command"]), list(notes["busy"])
+        except (TypeError, KeyError) as error:
+            raise ResultError(f"{path}: not what gilcmp fleet writes") from error
+        if before != list(command):
+            raise ValueError(f"folder {folder} has the results of {' '.join(before)!r}: give another one")
+    _note(folder, command, busy)
+    files = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    return {host: path.read_text(encoding="utf-8") for host, path in files.items() if host not in map(_stem, busy)}
 
 
 def _answers(
@@ -212,7 +236,7 @@ def _answers(
     waiting = {}
     chosen = _one_worker_each(client)
     for host, address in chosen.items():
-        if _file("", host).stem in kept:
+        if _stem(host) in kept:
             tell(host, "was measured before")
             continue
         waiting[host] = client.submit(
