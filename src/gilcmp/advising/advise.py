@@ -331,7 +331,7 @@ def _changes(advice: Advice, *, gil: bool) -> list[str]:
             "be in the way; what else threads share would be. With gilcmp installed there, --python measures it"
         )
     if advice.way == "another interpreter":
-        changes.append("a module that turns the GIL on when it is imported there (gilcmp info names it)")
+        changes.append("a module that turns the GIL on when it is imported there: it would be named below")
     distributed = next(
         (option for option in advice.options if option.strategy == "dask" and (option.sending or option.hand_over)),
         None,
