@@ -151,6 +151,7 @@ def test_each_host_measures_once_and_a_second_run_measures_only_what_is_missing(
     assert [path.stem for path in files] == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
     assert all(isinstance(gilcmp.load(path), gilcmp.Comparison) for path in files)
     files[1].unlink()
+    running._note(tmp_path, COMMAND.split(), [])  # three on one machine may be too busy, and would be measured again
     told = []
     found = gilcmp.fleet(cluster.scheduler_address, COMMAND, folder=tmp_path, progress=lambda *what: told.append(what))
     assert ("127.0.0.2", "begins") in told
