@@ -1,29 +1,33 @@
 """Write the pages of the atlas from what ``gilcmp atlas --survey`` has kept: ``nox -s atlas`` does both.
 
-    python docs/atlas_pages.py FOLDER [FOLDER ...]
+    python docs/atlas_pages.py [FOLDER ...]
 
-Further folders hold libraries that were measured elsewhere, or with another interpreter. Written are docs/atlas.md, a
-page a library in docs/atlas/, the searchable page of all rows, and the data: atlas.json and atlas.csv. What was
-measured on a free-threaded build has a page and data of its own.
+Without a folder they are written anew from the data that stand beside them: after a change of the words, or of a list's
+notes. Further folders hold libraries that were measured elsewhere, or with another interpreter. Written are
+docs/atlas.md, a page a library in docs/atlas/, the searchable page of all rows, and the data: atlas.json and atlas.csv.
+What was measured on a free-threaded build has a page and data of its own.
 """
 
 from __future__ import annotations
 
 import html
+import json
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from textwrap import shorten
 
 from attrs import evolve
 
+from gilcmp import load
 from gilcmp.base.median import middle
 from gilcmp.judge.verdict import GAINS, UNDECIDED
 from gilcmp.show import words
 from gilcmp.surveying.atlas import Atlas, Entry, first_line
 from gilcmp.surveying.lists import read_list, shipped
 from gilcmp.surveying.scaling import Scaling
-from gilcmp.surveying.survey import atlases_in, failures_in, write_all
+from gilcmp.surveying.survey import ALL_JSON, FAILED, atlases_in, failures_in, write_all
 
 HERE = Path(__file__).parent
 PAGES = HERE / "atlas"
@@ -34,9 +38,9 @@ INTRO = """\
 # The atlas: what releases the GIL
 
 {rows} statements of {libraries} libraries, measured by `nox -s atlas` on {days}, on {machines}: each library in a
-virtual environment of its own, its own threads off where it starts them for each call. Two threads of native code that
-shares nothing got {reference} times as much done there as one (the median of the libraries' runs). Absolute figures
-vary from machine to machine; a share of a call's time mostly does not.
+virtual environment of its own, with the library's own threads off if it starts them for each call. Two threads of
+native code that shares nothing got {reference} times as much done there as one (the median of the libraries' runs).
+Absolute figures vary from machine to machine; a share of a call's time mostly does not.
 
 [All rows on one page, with a filter](atlas/all.md). The data: {{download}}`atlas.csv <atlas/atlas.csv>` and
 {{download}}`atlas.json <atlas/atlas.json>`.
@@ -44,7 +48,7 @@ vary from machine to machine; a share of a call's time mostly does not.
 - **held**: the share of a call's time in which the calling thread has the GIL. A call below 0.2 ms that holds it is
   `holds, briefly`: it ends before another thread gets in.
 - **two threads**: how much two threads get done, each with objects of its own, times one thread. `too noisy`: the
-  interval fits more than one word.
+  interval fits more than one word. The words are [those of `compare`](reference/words.md).
 - **documented**: what the library's documents or its source say: `releases`, `holds`, `partly`, or `silent` where
   nothing was found.
 """
@@ -55,13 +59,15 @@ WITHOUT = """\
 {rows} statements of {libraries} libraries on {pythons}, measured on {days}, on {machines}, by
 `gilcmp atlas --survey FOLDER --python python3.14t`; beside them what was measured [with the GIL](../atlas.md), of some
 libraries in another version. The figures tell how much two threads get done, each with objects of its own, times one
-thread: of native code that shares nothing {reference} times. Most libraries without a wheel for this build were not
-built. The data: {{download}}`atlas.csv <free-threaded/atlas.csv>` and {{download}}`atlas.json
-<free-threaded/atlas.json>`.
+thread: of native code that shares nothing {reference} times. The import of {turned_on} other libraries turns the GIL
+on. Libraries without a wheel for this build were not built. The data: {{download}}`atlas.csv
+<free-threaded/atlas.csv>` and {{download}}`atlas.json <free-threaded/atlas.json>`.
 
 Of {both} statements whose two figures are clear, two threads do more than one for {gain_with} with the GIL, and for
 {gain_without} without it.
 """
+
+NO_WHEEL = ("Could not find a version that satisfies", "No matching distribution", "Cannot install")
 
 USING = """\
 ## Use the data
@@ -70,7 +76,8 @@ A row of `atlas.csv` has these fields, and keeps them: {fields}. Times are secon
 is not known. `gilcmp.load("atlas.json")` gives a list of `gilcmp.Atlas`, one a library.
 
 ```console
-$ gilcmp atlas pandas --json before.json        # another version, another Python
+$ gilcmp atlas pandas --json before.json
+$ gilcmp atlas pandas --json after.json         # of another version, or with another Python
 $ gilcmp diff before.json after.json            # what changed
 $ gilcmp atlas --installed                      # all of these that are installed here
 $ gilcmp atlas --survey folder pandas polars    # each in a virtual environment of its own; goes on where it was
@@ -154,7 +161,26 @@ def decided(entry: Entry | None) -> Scaling | None:
 
 def unmeasured(failures: dict[str, str]) -> list[str]:
     """Return which libraries have no rows, and why."""
-    return [f"`{name}` could not be measured: {shorten(reason, 120)}\n" for name, reason in failures.items()]
+    none = [f"`{name}`" for name, reason in failures.items() if any(words in reason for words in NO_WHEEL)]
+    parts = [f"There was no wheel for this interpreter of {', '.join(none)}.\n"] if none else []
+    others = {name: reason for name, reason in failures.items() if f"`{name}`" not in none}
+    return [*parts, *(f"`{name}` could not be measured: {shorten(reason, 120)}\n" for name, reason in others.items())]
+
+
+def stuck_table(rows: Iterable[tuple[str, Entry, Entry | None, Scaling]]) -> str:
+    """Return a table of statements of which two threads do no more without the GIL."""
+    return table(
+        ["library", "statement", "input", ">with the GIL", ">without", ">CPUs of one"],
+        [
+            [name, code(entry.statement), entry.size, scaled(before), scaled(entry), f"{found.cpus:.1f}"]
+            for name, entry, before, found in rows
+        ],
+    )
+
+
+def spelled(n: int) -> str:
+    """Return a small number as a word."""
+    return ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")[n] if n < 10 else str(n)
 
 
 def without_gil(free: dict[str, Atlas], atlases: dict[str, Atlas], failures: dict[str, str]) -> str:
@@ -167,7 +193,8 @@ def without_gil(free: dict[str, Atlas], atlases: dict[str, Atlas], failures: dic
     clear = [(one, other) for _, entry, before in pairs if (one := decided(before)) and (other := decided(entry))]
     parts = [
         WITHOUT.format(
-            **about(free),
+            **about(off),
+            turned_on=spelled(len(free) - len(off)),
             pythons=", ".join(dict.fromkeys(f"CPython {atlas.environment.build}" for atlas in free.values())),
             both=len(clear),
             gain_with=sum(one.verdict in GAINS for one, _ in clear),
@@ -193,27 +220,22 @@ def without_gil(free: dict[str, Atlas], atlases: dict[str, Atlas], failures: dic
     ]  # fmt: skip
     parts.append(table(titles, rows))
     parts += unmeasured(failures)
-    parts.append("## Two threads do no more without the GIL either\n")
-    parts.append(
-        "What is in their way is not measured here. It may be a lock of the library's own, references or a pool of\n"
-        "threads that all share, memory that is too slow for two, or memory that the system maps anew for each call;\n"
-        "[`gilcmp contention`](../contention.md) tells of locks. The last column: how many CPUs one thread's calls\n"
-        "keep busy.\n"
-    )
     stuck = [
         (name, entry, before, found)
         for name, entry, before in pairs
         if (found := decided(entry)) and found.verdict not in GAINS
     ]
     stuck.sort(key=lambda each: each[3].speedup.value)
-    rows = [
-        [
-            name, code(entry.statement), entry.size, scaled(before), scaled(entry),
-            f"{found.cpus:.1f}",
-        ]
-        for name, entry, before, found in stuck
-    ]  # fmt: skip
-    parts.append(table(["library", "statement", "input", ">with the GIL", ">without", ">CPUs of one"], rows))
+    parts.append("## Two threads do more with the GIL than without it\n")
+    parts.append(stuck_table([each for each in stuck if (one := decided(each[2])) and one.verdict in GAINS]))
+    parts.append("## Two threads do no more without the GIL either\n")
+    parts.append(stuck_table([each for each in stuck if not ((one := decided(each[2])) and one.verdict in GAINS)]))
+    parts.append(
+        "What is in their way is not measured here. It may be a lock of the library's own, references or a pool of\n"
+        "threads that all share, memory that is too slow for two, or memory that the system maps anew for each call;\n"
+        "[`gilcmp contention`](../contention.md) tells of locks. The last column: how many CPUs one thread's calls\n"
+        "keep busy.\n"
+    )
     parts.append("## All rows\n")
     rows = [[name, code(entry.statement), entry.size, scaled(before), scaled(entry)] for name, entry, before in pairs]
     parts.append(table(["library", "statement", "input", ">with the GIL", ">without"], rows))
@@ -246,9 +268,9 @@ def index(atlases: dict[str, Atlas], failures: dict[str, str], *, free: bool) ->
         for name, entry in pairs if entry.blocked_otherwise and entry.scaling
     ]  # fmt: skip
     parts.append(
-        "A lock of the library's own, a pool of threads that all callers share, memory that is too slow for two, or a\n"
-        "call of some microseconds that must get the GIL back from the other thread each time. The last column: how\n"
-        "many CPUs one thread's calls keep busy.\n"
+        "The cause may be a lock of the library's own, a pool of threads that all callers share, memory that is too\n"
+        "slow for two, or a call of some microseconds that must get the GIL back from the other thread each time. The\n"
+        "last column shows how many CPUs one thread's calls keep busy.\n"
     )
     parts.append(table(["library", "statement", "input", ">held", ">two threads", ">CPUs of one"], rows))
     parts.append("## The libraries\n")
@@ -338,13 +360,28 @@ def with_latest_words(name: str, atlas: Atlas) -> Atlas:
     return evolve(atlas, entries=tuple(entries))
 
 
+def write_data(folder: Path, atlases: dict[str, Atlas], failures: dict[str, str]) -> None:
+    """Write what the pages are made of beside them, for others and for the next time."""
+    write_all(folder, list(atlases.values()))
+    if failures:
+        (folder / FAILED).write_text(json.dumps(failures, indent=1) + "\n", encoding="utf-8")
+
+
+def written_before(folder: Path) -> Iterator[tuple[str, Atlas]]:
+    """Read the libraries of the data that stand beside the pages."""
+    names = {read_list(name).title: name for name in shipped()}
+    if (folder / ALL_JSON).exists():
+        yield from ((names[atlas.title], atlas) for atlas in load(folder / ALL_JSON))
+
+
 def main(folders: list[str]) -> None:
-    """Read the folders, and write all pages."""
+    """Read the folders, and write all pages; without a folder, with the data that stand beside the pages."""
     # with a GIL, and of free-threaded builds
     found: dict[bool, dict[str, Atlas]] = {False: {}, True: {}}
     failed: dict[bool, dict[str, str]] = {False: {}, True: {}}
-    for folder in folders:
-        here = dict(atlases_in(folder))
+    read = atlases_in if folders else written_before
+    for folder in map(Path, folders or (PAGES, PAGES / FREE)):
+        here = dict(read(folder))
         for name, atlas in here.items():
             found[atlas.environment.free_threaded][name] = with_latest_words(name, atlas)
         failed[any(atlas.environment.free_threaded for atlas in here.values())] |= failures_in(folder)
@@ -363,10 +400,10 @@ def main(folders: list[str]) -> None:
     (HERE / "atlas.md").write_text(first, encoding="utf-8")
     for name, text in pages.items():
         (PAGES / f"{name}.md").write_text(text, encoding="utf-8")
-    write_all(PAGES, list(atlases.values()))
+    write_data(PAGES, atlases, failures)
     if free:
         (PAGES / FREE).mkdir()
-        write_all(PAGES / FREE, list(free.values()))
+        write_data(PAGES / FREE, free, failures_free)
     entries = [entry for atlas in atlases.values() for entry in atlas]
     disagree = sum(entry.disagrees for entry in entries)
     print(f"{len(atlases)} libraries, {len(entries)} rows, {disagree} disagree; {len(failures)} could not be measured")
