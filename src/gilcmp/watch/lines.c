@@ -25,6 +25,14 @@ gilcmp_where gilcmp_read_where(gilcmp_lines *lines, const PyThreadState *state, 
     return (gilcmp_where){inner.function, line_at(lines, inner), outer.function, line_at(lines, outer)};
 }
 
+int gilcmp_is_idle(gilcmp_lines *lines, const PyThreadState *state, uint64_t id, PyThreadState *copy)
+{
+    if (!gilcmp_safe_read(copy, state, sizeof(*copy)) || copy->id != id)
+        return 1; /* it has ended */
+    const gilcmp_where where = gilcmp_read_where(lines, state, copy);
+    return where.inner >= 0 && lines->functions.list[where.inner].is_idle;
+}
+
 static gilcmp_line *find_line(gilcmp_lines *lines, int32_t thread, gilcmp_where where)
 {
     const uint32_t size = 2 * GILCMP_LINES;

@@ -29,6 +29,8 @@ typedef struct {
 
 /* Read where a thread is, from a copy of its state; where that makes no sense since it has moved on, the copy is made anew. */
 gilcmp_where gilcmp_read_where(gilcmp_lines *lines, const PyThreadState *state, PyThreadState *copy);
+/* Whether a thread sleeps to be told something, and not for a lock that another one has: by the function that it is in. */
+int gilcmp_is_idle(gilcmp_lines *lines, const PyThreadState *state, uint64_t id, PyThreadState *copy);
 /* Add to a line's figures; returns its index, -1 where there was no room for it. */
 int32_t gilcmp_count_line(gilcmp_lines *lines, int32_t thread, gilcmp_where where, int64_t held, int64_t waited);
 /* Whether there is hardly any room left. */

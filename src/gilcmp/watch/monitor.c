@@ -464,15 +464,6 @@ static void look_at_world(gilcmp_monitor *monitor, int64_t passed, int64_t now)
     check_hold(monitor, now);
 }
 
-/* Whether a thread sleeps to be told something, and not for a lock that another one has: by the function that it is in. */
-static int is_idle(gilcmp_monitor *monitor, const gilcmp_monitored *thread)
-{
-    if (!gilcmp_safe_read(&monitor->copy, thread->state, sizeof(monitor->copy)) || monitor->copy.id != thread->id)
-        return 1;
-    const gilcmp_where where = gilcmp_read_where(&monitor->lines, thread->state, &monitor->copy);
-    return where.inner >= 0 && monitor->lines.functions.list[where.inner].is_idle;
-}
-
 static void look_at_sleepers(gilcmp_monitor *monitor, int64_t passed, int64_t now)
 {
     const int n = gilcmp_read_parked(&monitor->parking, monitor->parked, GILCMP_MONITORED, now);
@@ -489,7 +480,7 @@ static void look_at_sleepers(gilcmp_monitor *monitor, int64_t passed, int64_t no
                 const int64_t since = monitor->parked[i].since;
                 if (thread->sleeps_since != since) {
                     thread->sleeps_since = since;
-                    thread->is_idle = is_idle(monitor, thread);
+                    thread->is_idle = gilcmp_is_idle(&monitor->lines, thread->state, thread->id, &monitor->copy);
                 }
                 if (thread->is_idle)
                     break;

@@ -218,14 +218,21 @@ static void note_line(gilcmp_recorder *recorder, int32_t index, int64_t passed, 
 #define MOST_PARKED 256
 
 /* What a thread sleeps for in the interpreter's table: AWAY: for nothing that counts. */
-static gilcmp_doing asleep(const gilcmp_thread *thread, const gilcmp_parked *parked, int n)
+static gilcmp_doing asleep(gilcmp_recorder *recorder, gilcmp_thread *thread, const gilcmp_parked *parked, int n)
 {
     for (int i = 0; i < n; i++) {
         if (parked[i].entry < thread->stack || parked[i].entry >= thread->stack_top)
             continue;
         if (parked[i].address == (uintptr_t)thread->state + offsetof(PyThreadState, state))
             return GILCMP_WAITS;
-        return parked[i].since != 0 ? GILCMP_ASLEEP : GILCMP_AWAY;
+        if (parked[i].since == 0)
+            return GILCMP_AWAY;
+        if (thread->sleeps_since != parked[i].since) { /* a worker of a pool with nothing to do sleeps for no lock */
+            thread->sleeps_since = parked[i].since;
+            thread->is_idle = recorder->lines->functions.library[0] != 0
+                && gilcmp_is_idle(recorder->lines, thread->state, thread->id, &recorder->copy);
+        }
+        return thread->is_idle ? GILCMP_AWAY : GILCMP_ASLEEP;
     }
     return GILCMP_AWAY;
 }
@@ -238,13 +245,13 @@ static int look(gilcmp_recorder *recorder, int64_t middle, int64_t now)
     int any = 0;
     for (int place = 0; place < recorder->n_live; place++) {
         const int32_t index = recorder->live[place];
-        const gilcmp_thread *thread = &recorder->threads[index];
+        gilcmp_thread *thread = &recorder->threads[index];
         const int attached = gilcmp_read_attached(thread->state, thread->id);
         if (attached < 0 || attached > 2)
             continue; /* it has ended */
         any |= attached == 1;
         /* a lock that is not worth a release is waited for while attached */
-        const gilcmp_doing sleeps = asleep(thread, parked, n);
+        const gilcmp_doing sleeps = asleep(recorder, thread, parked, n);
         const int was_known = thread->now == GILCMP_HOLDS || thread->now == GILCMP_WAITS || thread->now == GILCMP_ASLEEP;
         if (sleeps != GILCMP_AWAY)
             change(recorder, index, sleeps, middle);

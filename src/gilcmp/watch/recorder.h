@@ -45,6 +45,8 @@ typedef struct {
     int64_t since, looked;
     int64_t read_line, held_since; /* when its line was read, and how long it has held since then */
     int32_t line;                  /* the latest one; -1: not known */
+    int64_t sleeps_since;          /* without a GIL: the latest sleep for a lock, and whether it is one to be told something */
+    int is_idle;
     gilcmp_files files;
     int missing;
 } gilcmp_thread;
