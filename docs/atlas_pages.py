@@ -2,10 +2,10 @@
 
     python docs/atlas_pages.py [FOLDER ...]
 
-Without a folder they are written anew from the data that stand beside them: after a change of the words, or of a list's
-notes. Further folders hold libraries that were measured elsewhere, or with another interpreter. Written are
-docs/atlas.md, a page a library in docs/atlas/, the searchable page of all rows, and the data: atlas.json and atlas.csv.
-What was measured on a free-threaded build has a page and data of its own.
+What the folders do not have is taken from the data that stand beside the pages; so without a folder the pages are
+written anew after a change of the words, or of a list's notes. Written are docs/atlas.md, a page a library in
+docs/atlas/, the searchable page of all rows, and the data: atlas.json and atlas.csv. What was measured on a
+free-threaded build has a page and data of its own.
 """
 
 from __future__ import annotations
@@ -375,13 +375,12 @@ def written_before(folder: Path) -> Iterator[tuple[str, Atlas]]:
 
 
 def main(folders: list[str]) -> None:
-    """Read the folders, and write all pages; without a folder, with the data that stand beside the pages."""
+    """Write all pages, of the data that stand beside them and of what the folders have besides or anew."""
     # with a GIL, and of free-threaded builds
     found: dict[bool, dict[str, Atlas]] = {False: {}, True: {}}
     failed: dict[bool, dict[str, str]] = {False: {}, True: {}}
-    read = atlases_in if folders else written_before
-    for folder in map(Path, folders or (PAGES, PAGES / FREE)):
-        here = dict(read(folder))
+    before = ((PAGES, dict(written_before(PAGES))), (PAGES / FREE, dict(written_before(PAGES / FREE))))
+    for folder, here in (*before, *((Path(folder), dict(atlases_in(folder))) for folder in folders)):
         for name, atlas in here.items():
             found[atlas.environment.free_threaded][name] = with_latest_words(name, atlas)
         failed[any(atlas.environment.free_threaded for atlas in here.values())] |= failures_in(folder)

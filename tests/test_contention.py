@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import textwrap
 import threading
+import time
 from collections import Counter, defaultdict, deque
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,8 @@ from gilcmp.contending.isolation import _concluded as conclude
 from gilcmp.contending.names import find_names, roots_of
 from gilcmp.contending.result import DOING, ContendedLock, Contention, Isolation, Pauses, SharedThing
 from gilcmp.judge.estimate import Estimate
-from gilcmp.measure.crew import Crew
+from gilcmp.measure.clocks import Reading
+from gilcmp.measure.crew import Crew, repeat_together
 from gilcmp.measure.machine import gil_enabled
 from gilcmp.show.text import plain
 from gilcmp.watch import _gil
@@ -565,6 +567,30 @@ def test_a_crew_runs_jobs_at_once_and_passes_on_what_they_raise():
         with pytest.raises(ZeroDivisionError):
             crew.run([lambda: 1 / 0, int])
         assert crew.run([int]) == [0]
+
+
+def burn():
+    """Use 30 ms of a CPU."""
+    until = time.thread_time() + 0.03
+    while time.thread_time() < until:
+        pass
+
+
+def test_a_call_that_has_its_work_done_by_a_thread_of_its_own_takes_as_long_as_that(monkeypatch):
+    """The caller may be ready to run all the time and have no CPU, since its own thread has it."""
+
+    def clocks():  # as if it never had one
+        return Reading(time.thread_time_ns(), time.perf_counter_ns())
+
+    def in_a_thread():
+        thread = threading.Thread(target=burn)
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr("gilcmp.measure.crew.own_clocks", clocks)
+    with Crew(1, pinned=False) as crew:
+        assert repeat_together(crew, [in_a_thread], 1, lambda call: call()) >= 0.03
+        assert repeat_together(crew, [burn], 1, lambda call: call()) < 0.03, "what it lost itself is left out"
 
 
 # ---- running it ----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ from gilcmp.measure.placement import placed, settle
 from gilcmp.watch import _gil
 
 LONGEST = 600.0  # seconds that a round may take
+# from such a share of the process's CPU time on, and so many nanoseconds, others than the crew are seen to do its work
+OTHERS, OTHERS_LEAST = 0.1, 1_000_000
 
 T = TypeVar("T")
 
@@ -163,22 +166,26 @@ def _timed(
     """Run works at once, each told how many seconds after the common start it begins.
 
     Of each is returned how long after the common start it ended, in seconds without those for which its thread was
-    ready to run and had no CPU, and what it returned.
+    ready to run and had no CPU, and what it returned. Where threads that a work has started do a part of it, a thread
+    that has no CPU may have lent it to one of these: then nothing is left out.
     """
-    began = 0
+    began = process_cpu = 0
 
     def start() -> None:
-        nonlocal began
+        nonlocal began, process_cpu
         if started is not None:
             started()
+        process_cpu = time.process_time_ns()
         began = _gil.now()
 
-    def timed(work: Callable[[float], T]) -> tuple[float, T]:
+    def timed(work: Callable[[float], T]) -> tuple[int, int, int, T]:
         before = own_clocks()
         answer = work((_gil.now() - began) / 1e9)
         ended = _gil.now()
         after = own_clocks()
-        without_cpu = (after.run_delay or 0) - (before.run_delay or 0)
-        return max((ended - began - without_cpu) / 1e9, 1e-9), answer
+        return ended - began, (after.run_delay or 0) - (before.run_delay or 0), after.cpu - before.cpu, answer
 
-    return crew.run([partial(timed, work) for work in works], start)
+    times = crew.run([partial(timed, work) for work in works], start)
+    process_cpu = time.process_time_ns() - process_cpu
+    alone = process_cpu - sum(cpu for _, _, cpu, _ in times) < max(OTHERS * process_cpu, OTHERS_LEAST)
+    return [(max((took - without_cpu * alone) / 1e9, 1e-9), answer) for took, without_cpu, _, answer in times]
