@@ -142,13 +142,13 @@ def table(titles: list[str], rows: list[list[str]]) -> str:
 def about(atlases: dict[str, Atlas]) -> dict[str, object]:
     """Return how much was measured, when, and where."""
     places = [atlas.environment for atlas in atlases.values()]
-    where = dict.fromkeys(f"{words.counted(place.cpus_allowed, 'CPU')} of {place.cpu}" for place in places)
+    where = dict.fromkeys(f"{words.counted(place.cpus_allowed, 'CPU')} of {place.cpu_name}" for place in places)
     references = [atlas.reference.value for atlas in atlases.values() if atlas.reference.n]
     return {
         "rows": sum(map(len, atlases.values())),
         "libraries": len(atlases),
         "days": ", ".join(sorted({atlas.measured for atlas in atlases.values()})),
-        "machines": ", ".join(where),
+        "machines": " and on ".join(where),
         "reference": f"{middle(references):.2f}" if references else "an unknown number of",
     }
 
