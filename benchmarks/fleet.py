@@ -1,4 +1,4 @@
-"""What `gilcmp.fleet` itself costs a host, from 3 hosts to 300, or more: ``python benchmarks/fleet.py``.
+"""What `gilcmp.fleet` itself costs a host, from 3 hosts to 1000: ``python benchmarks/fleet.py``.
 
 The hosts are simulated: workers of Dask in this process, each with an address of its own in 127/8, whose measurement
 is a file that is there already. What remains is the fleet's own: asking every host, gathering, saving, laying side by
@@ -90,7 +90,7 @@ def cost(n: int, text: str) -> tuple[float, float]:
 def main() -> None:
     """Print a line for each number of hosts."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("hosts", nargs="*", type=int, default=[3, 10, 30, 100, 300])
+    parser.add_argument("hosts", nargs="*", type=int, default=[3, 10, 100, 300, 1000])
     wanted = parser.parse_args().hosts
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of those that are told to close
     dask.config.set(IDLE)
