@@ -55,6 +55,8 @@ def test_a_folder_has_the_results_of_one_command_and_busy_hosts_are_measured_aga
     assert found.busy == ("tcp://busy",)
     assert list(running._kept(tmp_path, command)) == ["quiet"]
     assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["quiet", "tcp___busy"]
+    running._with(Fleet(command, {}, {}, ()), "tcp://busy", {"text": text, "busy": False}, tmp_path)
+    assert sorted(running._kept(tmp_path, command)) == ["quiet", "tcp___busy"]  # it was not busy this time
     with pytest.raises(ValueError, match="has the results of 'compare pi': give another one"):
         running._kept(tmp_path, ("probe", "f()"))
     for wrong, message in (("{", "not JSON"), ("[]", "not what gilcmp fleet writes")):

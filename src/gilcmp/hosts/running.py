@@ -187,8 +187,10 @@ def _with(found: Fleet, host: str, answer: Mapping[str, Any], folder: str | os.P
     if folder is not None:
         try:
             replace_file(_file(folder, host), answer["text"])
-            if busy != found.busy:
-                _note(folder, found.command, busy)
+            before = _noted(Path(folder))
+            now = [name for name in before if name != host] + [host] * (busy != found.busy)
+            if now != before:
+                _note(folder, found.command, now)
         except OSError as error:  # its result is shown all the same
             unsaved = {**unsaved, f"{host} (not saved)": str(error)}
     results = dict(sorted({**found.results, host: result}.items()))
@@ -208,22 +210,25 @@ def _note(folder: str | os.PathLike[str], command: Sequence[str], busy: Sequence
     replace_file(Path(folder, NOTES), json.dumps({"command": list(command), "busy": list(busy)}) + "\n")
 
 
-def _kept(folder: Path, command: tuple[str, ...]) -> dict[str, str]:
-    """Return what an earlier run of the command has saved in the folder, by host; those that were too busy: nothing.
+def _noted(folder: Path, command: Sequence[str] | None = None) -> list[str]:
+    """Return which hosts a folder's notes tell to have been too busy; ValueError where they are of another command."""
+    path = folder / NOTES
+    if not path.exists():
+        return []
+    notes = parsed(path.read_text(encoding="utf-8"), str(path))
+    try:
+        before, busy = list(notes["command"]), list(notes["busy"])
+    except (TypeError, KeyError) as error:
+        raise ResultError(f"{path}: not what gilcmp fleet writes") from error
+    if command is not None and before != list(command):
+        raise ValueError(f"folder {folder} has the results of {' '.join(before)!r}: give another one")
+    return busy
 
-    ValueError where it was another command.
-    """
+
+def _kept(folder: Path, command: Sequence[str]) -> dict[str, str]:
+    """Return what an earlier run of the command has saved in the folder, by host; those that were too busy: nothing."""
     folder.mkdir(parents=True, exist_ok=True)
-    busy: list[str] = []
-    with contextlib.suppress(FileNotFoundError):
-        path = folder / NOTES
-        notes = parsed(path.read_text(encoding="utf-8"), str(path))
-        try:
-            before, busy = list(notes["command"]), list(notes["busy"])
-        except (TypeError, KeyError) as error:
-            raise ResultError(f"{path}: not what gilcmp fleet writes") from error
-        if before != list(command):
-            raise ValueError(f"folder {folder} has the results of {' '.join(before)!r}: give another one")
+    busy = _noted(folder, command)
     _note(folder, command, busy)
     files = {path.stem: path for path in sorted(folder.glob("*.json"))}
     return {host: path.read_text(encoding="utf-8") for host, path in files.items() if host not in map(_stem, busy)}
