@@ -120,7 +120,7 @@ def _print_code(names: tuple[str, ...]) -> int:
 
 @click.command(
     short_help="Find from which size of a call releasing the GIL pays.",
-    epilog=example('gilcmp threshold "zlib.compress(data[:n])" -s "import zlib; data = memoryview(bytes(10**8))"'),
+    epilog=example('gilcmp threshold "zlib.compress(memoryview(data)[:n])" -s "import zlib; data = bytes(10**8)"'),
 )
 @click.argument("work", metavar="KERNEL | PACKAGE.MODULE:FUNCTION | STATEMENT")
 @click.option("-s", "--setup", multiple=True, metavar="CODE", help="Run once before, for a statement; repeatable.")
