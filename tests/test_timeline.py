@@ -140,7 +140,15 @@ def test_sleep_for_a_lock_is_told_from_other_waiting():
         most = max(t.threads, key=lambda one: one.asleep)
         return most.name == "wants" and most.asleep > 0.01
 
+    # its stack lies above that of the one that sleeps, and 3.13 tells of no stack where it ends
+    end, other_end = os.pipe()
+    above = threading.Thread(target=os.read, args=(end, 1), name="above")
+    above.start()
     found = seen(work, shows)
+    os.close(other_end)
+    above.join()
+    os.close(end)
+    assert thread(found, "above").asleep == 0
     assert " lock " in str(found)  # a column of its own
     assert "wants slept for locks" in str(found)
 

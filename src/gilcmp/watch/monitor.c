@@ -464,36 +464,47 @@ static void look_at_world(gilcmp_monitor *monitor, int64_t passed, int64_t now)
     check_hold(monitor, now);
 }
 
+/* Whose a sleeper's entry is: of the stacks on which it may lie, the nearest one is meant, as 3.13 tells only their tops. */
+static gilcmp_monitored *find_sleeper(gilcmp_monitor *monitor, uintptr_t entry)
+{
+    gilcmp_monitored *nearest = NULL;
+    for (int index = 0; index < monitor->n_threads; index++) {
+        gilcmp_monitored *thread = &monitor->threads[index];
+        if (entry >= thread->stack && entry < thread->stack_top && (nearest == NULL || thread->stack_top < nearest->stack_top))
+            nearest = thread;
+    }
+    return nearest;
+}
+
 static void look_at_sleepers(gilcmp_monitor *monitor, int64_t passed, int64_t now)
 {
     const int n = gilcmp_read_parked(&monitor->parking, monitor->parked, GILCMP_MONITORED, now);
-    for (int i = 0; i < n; i++)
-        for (int index = 0; index < monitor->n_threads; index++) {
-            gilcmp_monitored *thread = &monitor->threads[index];
-            const uintptr_t entry = monitor->parked[i].entry;
-            if (entry < thread->stack || entry >= thread->stack_top)
-                continue;
-            if (monitor->parked[i].address == (uintptr_t)thread->state + offsetof(PyThreadState, state)) {
-                thread->sums.waited += passed;
-                monitor->waited += passed;
-            } else if (monitor->parked[i].since != 0) {
-                const int64_t since = monitor->parked[i].since;
-                if (thread->sleeps_since != since) {
-                    thread->sleeps_since = since;
-                    thread->is_idle = gilcmp_is_idle(&monitor->lines, thread->state, thread->id, &monitor->copy);
-                }
-                if (thread->is_idle)
-                    break;
-                thread->sums.asleep += passed;
-                monitor->asleep += passed;
-                if (thread->waits_since != since)
-                    end_wait(monitor, thread, now);
-                thread->waits_since = since;
-                thread->seen_waiting = now;
-                report_wait(monitor, thread, since, now);
-            }
-            break;
+    for (int i = 0; i < n; i++) {
+        const int64_t since = monitor->parked[i].since;
+        gilcmp_monitored *thread = find_sleeper(monitor, monitor->parked[i].entry);
+        if (thread == NULL)
+            continue;
+        if (monitor->parked[i].address == (uintptr_t)thread->state + offsetof(PyThreadState, state)) {
+            thread->sums.waited += passed;
+            monitor->waited += passed;
+            continue;
         }
+        if (since == 0)
+            continue;
+        if (thread->sleeps_since != since) {
+            thread->sleeps_since = since;
+            thread->is_idle = gilcmp_is_idle(&monitor->lines, thread->state, thread->id, &monitor->copy);
+        }
+        if (thread->is_idle)
+            continue;
+        thread->sums.asleep += passed;
+        monitor->asleep += passed;
+        if (thread->waits_since != since)
+            end_wait(monitor, thread, now);
+        thread->waits_since = since;
+        thread->seen_waiting = now;
+        report_wait(monitor, thread, since, now);
+    }
     for (int index = 0; index < monitor->n_threads; index++) {
         gilcmp_monitored *thread = &monitor->threads[index];
         if (thread->waits_since != 0 && thread->seen_waiting != now)

@@ -22,6 +22,7 @@
 #include <internal/pycore_tstate.h>
 
 #ifdef __linux__
+#include <sys/resource.h>
 #include <unistd.h>
 #endif
 
@@ -32,6 +33,7 @@
 #define NEARBY 8192           /* bytes of a stack within which a waiter's variables lie */
 #define SEARCHED 768        /* bytes below a critical section in which its lock is looked for */
 #define BELOW_LOOP 2560     /* bytes below the interpreter's loop in which a lock that is spun on is looked for */
+#define DEFAULT_STACK ((size_t)8 << 20) /* bytes of a stack where the system sets no limit */
 #define YIELDS 40           /* of a thread before it sleeps (Python/lock.c) */
 #define LONGEST_SPIN 1500000 /* nanoseconds: what began earlier was left behind by an older wait */
 #define MOST_SIZE 4096      /* bytes of an object in which a lock is looked for */
@@ -503,15 +505,19 @@ void gilcmp_find_stack(const PyThreadState *state, uint64_t native, uintptr_t *b
         *bottom = limits[2];
     }
 #elif defined(__linux__)
-    /* 3.13 does not say. A thread's own record, whose address is its identity, lies at the top of its stack. */
+    /* 3.13 does not say. A thread's own record, whose address is its identity, lies at the top of its stack, which is as
+     * large as was asked for, or as stacks are by default. The stack of a thread that is not known yet may lie right below. */
     PyThreadState copy;
-    if (!gilcmp_safe_read(&copy, state, sizeof(copy)))
+    size_t size = 0;
+    struct rlimit limit;
+    const int is_main = native == (uint64_t)getpid();
+    if (!gilcmp_safe_read(&copy, state, sizeof(copy))
+        || !gilcmp_safe_read(&size, (const char *)copy.interp + offsetof(PyInterpreterState, threads.stacksize), sizeof(size)))
         return;
-    if (native == (uint64_t)getpid())
-        *top = gilcmp_main_stack();
-    else
-        *top = (uintptr_t)copy.thread_id;
-    *bottom = *top == 0 ? 0 : *top - (UINT64_C(64) << 20);
+    if (is_main || size == 0)
+        size = getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? (size_t)limit.rlim_cur : DEFAULT_STACK;
+    *top = is_main ? gilcmp_main_stack() : (uintptr_t)copy.thread_id;
+    *bottom = *top < size ? 0 : *top - size;
 #else
     (void)state, (void)native;
 #endif

@@ -217,11 +217,26 @@ static void note_line(gilcmp_recorder *recorder, int32_t index, int64_t passed, 
 
 #define MOST_PARKED 256
 
-/* What a thread sleeps for in the interpreter's table: AWAY: for nothing that counts. */
-static gilcmp_doing asleep(gilcmp_recorder *recorder, gilcmp_thread *thread, const gilcmp_parked *parked, int n)
+/* Whose a sleeper's entry is: of the stacks on which it may lie, the nearest one is meant, as 3.13 tells only their tops. */
+static int32_t find_sleeper(const gilcmp_recorder *recorder, uintptr_t entry)
 {
+    int32_t nearest = NOBODY;
+    for (int place = 0; place < recorder->n_live; place++) {
+        const int32_t index = recorder->live[place];
+        const gilcmp_thread *thread = &recorder->threads[index];
+        if (entry >= thread->stack && entry < thread->stack_top
+            && (nearest == NOBODY || thread->stack_top < recorder->threads[nearest].stack_top))
+            nearest = index;
+    }
+    return nearest;
+}
+
+/* What a thread sleeps for in the interpreter's table: AWAY: for nothing that counts. */
+static gilcmp_doing asleep(gilcmp_recorder *recorder, int32_t index, const gilcmp_parked *parked, const int32_t *sleepers, int n)
+{
+    gilcmp_thread *thread = &recorder->threads[index];
     for (int i = 0; i < n; i++) {
-        if (parked[i].entry < thread->stack || parked[i].entry >= thread->stack_top)
+        if (sleepers[i] != index)
             continue;
         if (parked[i].address == (uintptr_t)thread->state + offsetof(PyThreadState, state))
             return GILCMP_WAITS;
@@ -241,17 +256,20 @@ static gilcmp_doing asleep(gilcmp_recorder *recorder, gilcmp_thread *thread, con
 static int look(gilcmp_recorder *recorder, int64_t middle, int64_t now)
 {
     gilcmp_parked parked[MOST_PARKED];
+    int32_t sleepers[MOST_PARKED];
     const int n = gilcmp_read_parked(&recorder->parking, parked, MOST_PARKED, now);
     int any = 0;
+    for (int i = 0; i < n; i++)
+        sleepers[i] = find_sleeper(recorder, parked[i].entry);
     for (int place = 0; place < recorder->n_live; place++) {
         const int32_t index = recorder->live[place];
-        gilcmp_thread *thread = &recorder->threads[index];
+        const gilcmp_thread *thread = &recorder->threads[index];
         const int attached = gilcmp_read_attached(thread->state, thread->id);
         if (attached < 0 || attached > 2)
             continue; /* it has ended */
         any |= attached == 1;
         /* a lock that is not worth a release is waited for while attached */
-        const gilcmp_doing sleeps = asleep(recorder, thread, parked, n);
+        const gilcmp_doing sleeps = asleep(recorder, index, parked, sleepers, n);
         const int was_known = thread->now == GILCMP_HOLDS || thread->now == GILCMP_WAITS || thread->now == GILCMP_ASLEEP;
         if (sleeps != GILCMP_AWAY)
             change(recorder, index, sleeps, middle);
