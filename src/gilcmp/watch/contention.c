@@ -98,12 +98,10 @@ static void walk(gilcmp_contention *contention, int64_t now)
 static int thread_at(const gilcmp_contention *contention, uintptr_t address)
 {
     int found = NOBODY;
-    for (int i = 0; i < contention->n_threads; i++) {
-        const gilcmp_one *thread = &contention->threads[i];
-        if (address >= thread->stack && address < thread->stack_top
-            && (found == NOBODY || thread->stack_top < contention->threads[found].stack_top))
+    uintptr_t nearest = 0;
+    for (int i = 0; i < contention->n_threads; i++)
+        if (gilcmp_lies_on(address, contention->threads[i].stack, contention->threads[i].stack_top, &nearest))
             found = i;
-    }
     return found;
 }
 

@@ -464,16 +464,15 @@ static void look_at_world(gilcmp_monitor *monitor, int64_t passed, int64_t now)
     check_hold(monitor, now);
 }
 
-/* Whose a sleeper's entry is: of the stacks on which it may lie, the nearest one is meant, as 3.13 tells only their tops. */
+/* The thread on whose C stack a sleeper's entry lies; NULL: none of those that are known. */
 static gilcmp_monitored *find_sleeper(gilcmp_monitor *monitor, uintptr_t entry)
 {
-    gilcmp_monitored *nearest = NULL;
-    for (int index = 0; index < monitor->n_threads; index++) {
-        gilcmp_monitored *thread = &monitor->threads[index];
-        if (entry >= thread->stack && entry < thread->stack_top && (nearest == NULL || thread->stack_top < nearest->stack_top))
-            nearest = thread;
-    }
-    return nearest;
+    gilcmp_monitored *found = NULL;
+    uintptr_t nearest = 0;
+    for (int index = 0; index < monitor->n_threads; index++)
+        if (gilcmp_lies_on(entry, monitor->threads[index].stack, monitor->threads[index].stack_top, &nearest))
+            found = &monitor->threads[index];
+    return found;
 }
 
 static void look_at_sleepers(gilcmp_monitor *monitor, int64_t passed, int64_t now)

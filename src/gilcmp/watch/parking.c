@@ -593,6 +593,14 @@ void gilcmp_find_stack(const PyThreadState *state, uint64_t native, uintptr_t *b
 
 #endif
 
+int gilcmp_lies_on(uintptr_t address, uintptr_t bottom, uintptr_t top, uintptr_t *nearest)
+{
+    if (address < bottom || address >= top || (*nearest != 0 && top >= *nearest))
+        return 0;
+    *nearest = top;
+    return 1;
+}
+
 int gilcmp_same_pause(const gilcmp_world_pause *one, const gilcmp_world_pause *other)
 {
     return one->requester == other->requester && one->collections == other->collections

@@ -86,5 +86,8 @@ uintptr_t gilcmp_find_wanted(const PyInterpreterState *interpreter, uintptr_t se
 
 /* The C stack of a thread: from `bottom` up to `top`; 0, 0 where that is not known. */
 void gilcmp_find_stack(const PyThreadState *state, uint64_t native, uintptr_t *bottom, uintptr_t *top);
+/* Whether an address lies on a stack whose top is nearer than those of the stacks that were asked about before. Of several on
+ * which it may lie, as 3.13 tells only their tops, the last one so found is meant. `nearest`: 0 before the first. */
+int gilcmp_lies_on(uintptr_t address, uintptr_t bottom, uintptr_t top, uintptr_t *nearest);
 
 #endif

@@ -217,18 +217,17 @@ static void note_line(gilcmp_recorder *recorder, int32_t index, int64_t passed, 
 
 #define MOST_PARKED 256
 
-/* Whose a sleeper's entry is: of the stacks on which it may lie, the nearest one is meant, as 3.13 tells only their tops. */
+/* The thread on whose C stack a sleeper's entry lies; NOBODY: none of those that are known. */
 static int32_t find_sleeper(const gilcmp_recorder *recorder, uintptr_t entry)
 {
-    int32_t nearest = NOBODY;
+    int32_t found = NOBODY;
+    uintptr_t nearest = 0;
     for (int place = 0; place < recorder->n_live; place++) {
         const int32_t index = recorder->live[place];
-        const gilcmp_thread *thread = &recorder->threads[index];
-        if (entry >= thread->stack && entry < thread->stack_top
-            && (nearest == NOBODY || thread->stack_top < recorder->threads[nearest].stack_top))
-            nearest = index;
+        if (gilcmp_lies_on(entry, recorder->threads[index].stack, recorder->threads[index].stack_top, &nearest))
+            found = index;
     }
-    return nearest;
+    return found;
 }
 
 /* What a thread sleeps for in the interpreter's table: AWAY: for nothing that counts. */
